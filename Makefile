@@ -1,0 +1,73 @@
+# Every target sets up what it needs, from nothing. Start with `make demo` or `make test`.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+PYTHON ?= python3
+BIN := .venv/bin
+SAY = @printf '\033[1m== %s\033[0m\n'
+PIP = -m pip --disable-pip-version-check --quiet
+
+.PHONY: help demo test lint check tools oldest chaos system deb bench docs clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv/ready  ## Watch rdagentd supervise a real agent (Ralph) through a crash of the daemon
+	@demo/run
+
+test: lint check oldest  ## Everything that CI runs: lint, all tests, and once more with the oldest dependencies
+
+check: .venv/ready tools
+	$(SAY) "tests"
+	@$(BIN)/python -m pytest
+
+tools:  # what the tests use besides Python, where it can be installed; elsewhere those tests say why they are skipped
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v zsh && command -v fish; } >/dev/null; then \
+	    printf '\033[1m== %s\033[0m\n' "installing zsh and fish, whose completions are tested"; \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends zsh fish >/dev/null; \
+	fi
+
+lint: .venv/ready  ## ruff, mypy --strict, the import contracts, documents up to date
+	$(SAY) "lint"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python docs/generate.py --check
+
+oldest: .venv-oldest/ready
+	$(SAY) "tests with the oldest dependencies allowed (Debian 12's)"
+	@.venv-oldest/bin/python -m pytest -m "not crash and not slow" tests/model tests/protocol tests/core tests/config tests/store tests/api tests/supervisor tests/executor tests/test_detach.py
+
+chaos: .venv/ready  ## The crash tests in full: hundreds of SIGKILLs; takes a while
+	$(SAY) "chaos"
+	@RDAGENTD_CHAOS=full $(BIN)/python -m pytest -m crash --timeout 1800
+
+system: .venv/ready  ## The package on booted Debian 12 and 13 in qemu; needs root, half an hour
+	$(SAY) "booted machines"
+	@$(BIN)/python -m pytest -m system tests/system
+
+deb:  ## Build the Debian package into dist/
+	@packaging/deb/build
+
+bench: .venv/ready  ## Measure beside supervisor and circus; writes benchmarks/results.md
+	@benchmarks/run
+
+docs: .venv/ready  ## Write the generated pages again
+	@$(BIN)/python docs/generate.py
+
+clean:  ## Remove what the targets above made
+	rm -rf .venv .venv-* .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/ready: pyproject.toml
+	$(SAY) "setting up .venv (once)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python $(PIP) install -e '.[dev]'
+	@touch $@
+
+.venv-oldest/ready: pyproject.toml constraints/oldest.txt
+	$(SAY) "setting up .venv-oldest (once)"
+	@$(PYTHON) -m venv .venv-oldest
+	@MSGPACK_PUREPYTHON=1 .venv-oldest/bin/python $(PIP) install -c constraints/oldest.txt -e . pytest pytest-timeout hypothesis
+	@touch $@
