@@ -1,0 +1,1 @@
+"""What things are: spec, limits, run, exit, worker. Frozen classes, no I/O."""

@@ -1,0 +1,144 @@
+"""The spec: what was asked for. Frozen; every change makes a new revision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from attrs import Factory, frozen
+
+
+class Policy(StrEnum):
+    """When a run that ended is followed by another one."""
+
+    NEVER = "never"
+    ON_FAILURE = "on-failure"
+    ALWAYS = "always"
+    UNLESS_STOPPED = "unless-stopped"
+
+
+@frozen
+class Breaker:
+    """Opens after `failures` unasked-for ends within `window` seconds; lets one attempt through after `cooldown` seconds.
+
+    `failures` 0 switches it off.
+    """
+
+    failures: int = 10
+    window: float = 600.0
+    cooldown: float = 600.0
+
+
+@frozen
+class Restart:
+    """Whether, when and how often a worker is started again.
+
+    delay, max_delay, window: seconds. The n-th restart waits delay * factor**(n-1), at most max_delay, give or take the
+    fraction `jitter` (0 to 1). `retries` restarts are allowed within `window` (None: since a person last started it); it
+    counts for on-failure only. `stop_codes` end a worker whatever the policy; `restart_codes` restart at once.
+    """
+
+    policy: Policy = Policy.NEVER
+    delay: float = 10.0
+    factor: float = 1.0
+    max_delay: float = 300.0
+    jitter: float = 0.0
+    retries: int = 5
+    window: float | None = None
+    success_codes: tuple[int, ...] = (0,)
+    stop_codes: tuple[int, ...] = ()
+    restart_codes: tuple[int, ...] = ()
+    breaker: Breaker = Breaker()
+
+
+@frozen
+class Stop:
+    """How a run is asked to end: the signals in order, `interval` seconds apart, then `grace` seconds, then SIGKILL for all."""
+
+    signals: tuple[str, ...] = ("SIGTERM",)
+    interval: float = 2.0
+    grace: float = 10.0
+
+
+@frozen
+class Queue:
+    """Where a worker waits for its turn: a group with slots, and a priority (higher goes first)."""
+
+    group: str = "default"
+    priority: int = 0
+
+
+@frozen
+class Rlimit:
+    """A soft and a hard limit; None is unlimited. See getrlimit(2)."""
+
+    soft: int | None
+    hard: int | None
+
+
+@frozen
+class Limits:
+    """Resource limits of each process of a run, by the names of getrlimit(2). None: as the executor has it.
+
+    Bytes: address_space, core, data, fsize, memlock, msgqueue, rss, stack. Seconds: cpu_time. Microseconds: rttime.
+    """
+
+    address_space: Rlimit | None = None
+    core: Rlimit | None = Rlimit(0, 0)
+    cpu_time: Rlimit | None = None
+    data: Rlimit | None = None
+    fsize: Rlimit | None = None
+    memlock: Rlimit | None = None
+    msgqueue: Rlimit | None = None
+    nice: Rlimit | None = None
+    nofile: Rlimit | None = None
+    nproc: Rlimit | None = None
+    rss: Rlimit | None = None
+    rtprio: Rlimit | None = None
+    rttime: Rlimit | None = None
+    sigpending: Rlimit | None = None
+    stack: Rlimit | None = None
+
+
+@frozen
+class Log:
+    """How captured output is kept: at most `cap` bytes per stream in segments of `segment` bytes; separate: streams apart."""
+
+    cap: int = 50 << 20
+    segment: int = 10 << 20
+    separate: bool = False
+
+
+@frozen
+class Spec:
+    """A worker as it was asked for. timeout and kill_after: seconds; timeout None is no limit; umask: 0 to 0o777.
+
+    credentials: file name for the run → name of a credential of the executor's unit.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    directory: str | None = None
+    environment: Mapping[str, str] = Factory(dict)
+    environment_file: tuple[str, ...] = ()
+    credentials: Mapping[str, str] = Factory(dict)
+    user: str | None = None
+    group: str | None = None
+    umask: int = 0o022
+    nice: int = 0
+    restart: Restart = Restart()
+    stop: Stop = Stop()
+    timeout: float | None = None
+    kill_after: float = 10.0
+    queue: Queue = Queue()
+    limits: Limits = Limits()
+    log: Log = Log()
+    labels: Mapping[str, str] = Factory(dict)
+
+    def __repr__(self) -> str:
+        """Without the environment: it holds keys, and a repr ends up in logs."""
+        return f"Spec({self.name!r}, command={self.command!r})"
+
+
+LIVE_FIELDS = frozenset({"restart", "stop", "timeout", "kill_after", "queue", "labels"})
+"""Fields whose change takes effect on a run that is under way; any other change needs a new run."""
