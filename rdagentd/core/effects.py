@@ -1,0 +1,136 @@
+"""What to do about an event. The first group is kept on disk before any of the second is carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import Factory, frozen
+
+from rdagentd.core.events import Timer
+from rdagentd.model.run import Run
+from rdagentd.model.spec import Spec
+from rdagentd.model.worker import Worker
+
+# --- kept -------------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Save:
+    """The worker as it is now."""
+
+    worker: Worker
+
+
+@frozen
+class SaveSpec:
+    """A new revision of a worker's spec."""
+
+    worker: str
+    revision: int
+    spec: Spec
+    by: int | None
+
+
+@frozen
+class SaveRun:
+    """A run as it is now."""
+
+    run: Run
+
+
+@frozen
+class Story:
+    """One sentence of a worker's story; worker None: of the daemon's own."""
+
+    worker: str | None
+    run: str | None
+    kind: str
+    text: str
+    by: int | None = None
+    data: Mapping[str, Any] = Factory(dict)
+
+
+@frozen
+class Forget:
+    """The worker is gone: its row, runs and specs, and then its log."""
+
+    worker: str
+
+
+# --- done afterwards --------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Ready:
+    """What the executor told when it connected is settled. One follows each `ExecutorConnected`, in order; a Spawn that was
+    decided before it must not go out on that connection: its run may have been called lost, and what lives is said again.
+    """
+
+
+@frozen
+class Spawn:
+    """Start `worker.run`. Repeating it is harmless: the executor starts a run id once."""
+
+    worker: Worker
+
+
+@frozen
+class Signal:
+    """signal: a name; scope: main, group or tree."""
+
+    run: str
+    signal: str
+    scope: str = "main"
+
+
+@frozen
+class Kill:
+    """SIGKILL to the whole tree until nothing is left."""
+
+    run: str
+
+
+@frozen
+class Freeze:
+    run: str
+
+
+@frozen
+class Thaw:
+    run: str
+
+
+@frozen
+class Ack:
+    """The end of this run is on disk; the executor may forget it."""
+
+    run: str
+
+
+@frozen
+class Arm:
+    """Make `Due(worker, timer, at)` at monotonic time `at`; replaces the timer of the same name."""
+
+    worker: str
+    timer: Timer
+    at: float
+
+
+@frozen
+class Disarm:
+    worker: str
+    timer: Timer
+
+
+@frozen
+class Refused:
+    """The request cannot be done: a code of the control protocol and a sentence."""
+
+    code: str
+    text: str
+
+
+Kept = Save | SaveSpec | SaveRun | Story | Forget
+Effect = Kept | Ready | Spawn | Signal | Kill | Freeze | Thaw | Ack | Arm | Disarm | Refused
+KEPT = (Save, SaveSpec, SaveRun, Story, Forget)

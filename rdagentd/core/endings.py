@@ -1,0 +1,117 @@
+"""The end of a run: keep how it ended, then do what was to follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import evolve
+
+from rdagentd.core import effects as fx
+from rdagentd.core import events as ev
+from rdagentd.core import restarts
+from rdagentd.core.handlers import enqueue_again, forget, goes, queue_up
+from rdagentd.core.turn import Turn
+from rdagentd.model.run import Exit, ExitKind
+from rdagentd.model.spec import Policy
+from rdagentd.model.worker import Reason, State, Then, Want
+
+
+@goes(State.QUEUED, State.BACKOFF, State.STOPPED, State.COMPLETED, State.FAILED)
+def settle(turn: Turn) -> None:
+    """A run is over: keep how it ended, then do what was to follow."""
+    ended = _keep_end(turn)
+    follow = _AFTER[turn.worker.then]
+    turn.change(due=None, deadline=None, time_left=None, step=0, cause=None, then=Then.REST)
+    follow(turn, ended)
+
+
+def _keep_end(turn: Turn) -> Exit:
+    event, worker = turn.event, turn.worker
+    assert isinstance(event, ev.RunExited)
+    assert worker.run is not None
+    ended = event.exit
+    if worker.cause is not None and ended.kind in (ExitKind.CODE, ExitKind.SIGNAL):
+        ended = evolve(ended, kind=worker.cause, reason=f"{_CAUSES[worker.cause]}; {ended.reason}")
+    run = evolve(worker.run, exit=ended, ended_at=event.at, usage=event.usage, log_end=dict(event.log))
+    turn.change(run=run)
+    turn.do(fx.SaveRun(run))
+    turn.tell("exited", ended.reason, exit=ended.kind.value, code=ended.code, signal=ended.signal)
+    return ended
+
+
+_CAUSES = {ExitKind.TIMED_OUT: "ran into its time limit"}
+"""In words, why the daemon ended a run by itself."""
+
+
+def _rest_or_restart(turn: Turn, ended: Exit) -> None:
+    worker = turn.worker
+    if worker.want is Want.DOWN:
+        turn.change(
+            state=State.STOPPED, half_open=False, reason=Reason("stopped", f"stopped by request; {ended.reason}")
+        )
+        return
+    lived = turn.now - worker.launched
+    past = restarts.Past(worker.attempt, worker.ends, lived, worker.half_open, turn.run_id)
+    decision = restarts.decide(worker.spec.restart, ended, past, turn.now)
+    turn.change(ends=decision.ends, half_open=False, reason=decision.reason)
+    _VERDICTS[decision.verdict](turn, decision)
+
+
+def _complete(turn: Turn, decision: restarts.Decision) -> None:
+    turn.change(state=State.COMPLETED)
+    turn.tell("completed", "completed")
+
+
+def _fail(turn: Turn, decision: restarts.Decision) -> None:
+    turn.change(state=State.FAILED)
+    turn.tell("failed", decision.reason.text, reason=decision.reason.code)
+
+
+def _open(turn: Turn, decision: restarts.Decision) -> None:
+    turn.change(state=State.FAILED, due=turn.now + decision.delay)
+    turn.tell("breaker_open", decision.reason.text)
+
+
+def _back_off(turn: Turn, decision: restarts.Decision) -> None:
+    if decision.delay > 0:
+        turn.change(state=State.BACKOFF, due=turn.now + decision.delay)
+        turn.tell("backoff", decision.reason.text, delay=decision.delay)
+    else:
+        enqueue_again(turn)
+
+
+_VERDICTS: dict[restarts.Verdict, Callable[[Turn, restarts.Decision], None]] = {
+    restarts.Verdict.COMPLETE: _complete,
+    restarts.Verdict.FAIL: _fail,
+    restarts.Verdict.OPEN: _open,
+    restarts.Verdict.RESTART: _back_off,
+}
+
+
+def _start_again(turn: Turn, ended: Exit) -> None:
+    turn.change(attempt=0, ends=(), half_open=False)
+    queue_up(turn, "restart", "restart was requested")
+
+
+def _remove_after(turn: Turn, ended: Exit) -> None:
+    forget(turn)
+
+
+def _drained(turn: Turn, ended: Exit) -> None:
+    if turn.worker.want is Want.DOWN:
+        _rest_or_restart(turn, ended)
+    elif turn.worker.spec.restart.policy is Policy.NEVER:
+        text = f"interrupted when the daemon was stopped ({ended.reason}); its policy is never to restart"
+        turn.change(state=State.STOPPED, reason=Reason("interrupted", text))
+        turn.tell("interrupted", text)
+    else:
+        turn.change(attempt=0)  # it did not fail: the attempt is not to count against its retries
+        queue_up(turn, "drained", "stopped with the daemon; starts again with it")
+
+
+_AFTER: dict[Then, Callable[[Turn, Exit], None]] = {
+    Then.REST: _rest_or_restart,
+    Then.START: _start_again,
+    Then.REMOVE: _remove_after,
+    Then.DRAINED: _drained,
+}

@@ -1,0 +1,198 @@
+"""What happened, in the core's vocabulary. `by` is the uid of the person who asked, None for the daemon itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from attrs import Factory, frozen
+
+from rdagentd.model.run import Exit, Usage
+from rdagentd.model.spec import Spec
+
+
+class Timer(StrEnum):
+    """The two deadlines that a worker may have: the one of its state, and its run-time limit."""
+
+    STATE = "state"
+    LIMIT = "limit"
+
+
+@frozen
+class SubmitRequested:
+    """A new worker. `start` False leaves it stopped."""
+
+    spec: Spec
+    by: int
+    start: bool = True
+
+
+@frozen
+class SpecChanged:
+    """The spec of a known worker was changed; takes effect with a restart where it has to."""
+
+    worker: str
+    spec: Spec
+    by: int | None
+
+
+@frozen
+class StartRequested:
+    worker: str
+    by: int | None
+
+
+@frozen
+class StopRequested:
+    worker: str
+    by: int | None
+
+
+@frozen
+class RestartRequested:
+    worker: str
+    by: int | None
+
+
+@frozen
+class PauseRequested:
+    worker: str
+    by: int | None
+
+
+@frozen
+class ResumeRequested:
+    worker: str
+    by: int | None
+
+
+@frozen
+class KillRequested:
+    worker: str
+    by: int | None
+
+
+@frozen
+class SignalRequested:
+    """signal: a name such as "SIGHUP"; scope: main, group or tree."""
+
+    worker: str
+    by: int | None
+    signal: str
+    scope: str = "main"
+
+
+@frozen
+class RemoveRequested:
+    """Forget the worker, its history and its log; `force` stops it first if it lives."""
+
+    worker: str
+    by: int | None
+    force: bool = False
+
+
+@frozen
+class Admitted:
+    """A queued worker may start now; run is the id of the run that begins. Made by the engine's queue."""
+
+    worker: str
+    run: str
+
+
+@frozen
+class RunStarted:
+    """The executor has the program running. at: seconds since the epoch; log: first offset of its output by stream."""
+
+    worker: str
+    run: str
+    pid: int
+    start_ticks: int
+    at: float
+    log: Mapping[str, int] = Factory(dict)
+
+
+@frozen
+class RunExited:
+    """A run is over: nothing of it is left. at: seconds since the epoch, None if nobody knows."""
+
+    worker: str
+    run: str
+    exit: Exit
+    at: float | None = None
+    usage: Usage | None = None
+    log: Mapping[str, int] = Factory(dict)
+
+
+@frozen
+class Due:
+    """A deadline came. at: the monotonic time that was armed; a deadline that is no longer the worker's is dropped."""
+
+    worker: str
+    timer: Timer
+    at: float
+
+
+@frozen
+class Held:
+    """What the executor says about a run that it holds. pid is None while its exec is under way."""
+
+    worker: str
+    run: str
+    pid: int | None
+    start_ticks: int
+    at: float
+    frozen: bool = False
+    log: Mapping[str, int] = Factory(dict)
+
+
+@frozen
+class ExecutorConnected:
+    """The executor answered. same_epoch: its journal is the one that our intents were told to; exited: ends that follow."""
+
+    same_epoch: bool
+    runs: tuple[Held, ...] = ()
+    exited: frozenset[str] = frozenset()
+
+
+@frozen
+class ExecutorLost:
+    """The executor cannot be reached: nothing is started until it is back."""
+
+
+@frozen
+class DrainRequested:
+    """The daemon leaves and takes the workers along: stop all, start none."""
+
+
+@frozen
+class GroupsChanged:
+    """slots: how many workers of each group may live at once; a group that is not named, or None, has no bound."""
+
+    slots: Mapping[str, int | None]
+
+
+@frozen
+class Noted:
+    """Something to be told in the story that changes nothing: who asked for what, and what was refused."""
+
+    worker: str | None
+    kind: str
+    text: str
+    by: int | None
+    data: Mapping[str, Any] = Factory(dict)
+
+
+Request = (
+    StartRequested
+    | StopRequested
+    | RestartRequested
+    | PauseRequested
+    | ResumeRequested
+    | KillRequested
+    | SignalRequested
+    | RemoveRequested
+    | SpecChanged
+)
+WorkerEvent = Request | Admitted | RunStarted | RunExited | Due
+Event = WorkerEvent | SubmitRequested | ExecutorConnected | ExecutorLost | DrainRequested | GroupsChanged | Noted

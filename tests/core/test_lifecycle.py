@@ -1,0 +1,285 @@
+"""The lifecycle table: total, drawn, and what each cell does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from rdagentd.core import effects as fx
+from rdagentd.core import endings
+from rdagentd.core import events as ev
+from rdagentd.core import handlers as h
+from rdagentd.core.lifecycle import INPUT_OF, TABLE, Input, diagram
+from rdagentd.model.spec import Restart
+from rdagentd.model.worker import State
+
+from .world import World, code, kinds, put
+
+ILLEGAL = ("illegal", "")
+REFUSED = ("=", "Refused")
+NOTHING = ("=", "")
+
+# fmt: off
+CELLS: dict[Input, dict[State, tuple[str, str]]] = {
+    # what somebody asks, or what happens: for each state the next one (= is the same) and the effects by type, in order
+    Input.START: {
+        State.QUEUED: NOTHING,
+        State.STARTING: NOTHING,
+        State.RUNNING: NOTHING,
+        State.PAUSED: ("running", "Thaw Story Save Arm"),
+        State.STOPPING: ("=", "Story Save"),
+        State.BACKOFF: ("queued", "Story Save Disarm"),
+        State.STOPPED: ("queued", "Story Save"),
+        State.COMPLETED: ("queued", "Story Save"),
+        State.FAILED: ("queued", "Story Save Disarm"),
+    },
+    Input.STOP: {
+        State.QUEUED: ("stopped", "Story Save"),
+        State.STARTING: ("stopping", "Story Signal Save Arm"),
+        State.RUNNING: ("stopping", "Story Signal Save Arm Disarm"),
+        State.PAUSED: ("stopping", "Story Signal Thaw Save Arm"),
+        State.STOPPING: NOTHING,
+        State.BACKOFF: ("stopped", "Story Save Disarm"),
+        State.STOPPED: NOTHING,
+        State.COMPLETED: ("=", "Story Save"),
+        State.FAILED: ("=", "Story Save Disarm"),
+    },
+    Input.RESTART: {
+        State.QUEUED: NOTHING,
+        State.STARTING: ("stopping", "Story Signal Save Arm"),
+        State.RUNNING: ("stopping", "Story Signal Save Arm Disarm"),
+        State.PAUSED: ("stopping", "Story Signal Thaw Save Arm"),
+        State.STOPPING: ("=", "Story Save"),
+        State.BACKOFF: ("queued", "Story Save Disarm"),
+        State.STOPPED: ("queued", "Story Save"),
+        State.COMPLETED: ("queued", "Story Save"),
+        State.FAILED: ("queued", "Story Save Disarm"),
+    },
+    Input.PAUSE: {
+        State.QUEUED: REFUSED,
+        State.STARTING: REFUSED,
+        State.RUNNING: ("paused", "Freeze Story Save Disarm"),
+        State.PAUSED: NOTHING,
+        State.STOPPING: REFUSED,
+        State.BACKOFF: REFUSED,
+        State.STOPPED: REFUSED,
+        State.COMPLETED: REFUSED,
+        State.FAILED: REFUSED,
+    },
+    Input.RESUME: {
+        State.QUEUED: REFUSED,
+        State.STARTING: REFUSED,
+        State.RUNNING: NOTHING,
+        State.PAUSED: ("running", "Thaw Story Save Arm"),
+        State.STOPPING: REFUSED,
+        State.BACKOFF: REFUSED,
+        State.STOPPED: REFUSED,
+        State.COMPLETED: REFUSED,
+        State.FAILED: REFUSED,
+    },
+    Input.SIGNAL: {
+        State.QUEUED: REFUSED,
+        State.STARTING: ("=", "Signal Story"),
+        State.RUNNING: ("=", "Signal Story"),
+        State.PAUSED: ("=", "Signal Story"),
+        State.STOPPING: ("=", "Signal Story"),
+        State.BACKOFF: REFUSED,
+        State.STOPPED: REFUSED,
+        State.COMPLETED: REFUSED,
+        State.FAILED: REFUSED,
+    },
+    Input.KILL: {
+        State.QUEUED: ("stopped", "Story Save"),
+        State.STARTING: ("stopping", "Kill Story Save"),
+        State.RUNNING: ("stopping", "Kill Story Save Disarm"),
+        State.PAUSED: ("stopping", "Kill Story Save"),
+        State.STOPPING: ("=", "Kill Story Save Disarm"),
+        State.BACKOFF: ("stopped", "Story Save Disarm"),
+        State.STOPPED: NOTHING,
+        State.COMPLETED: ("=", "Story Save"),
+        State.FAILED: ("=", "Story Save Disarm"),
+    },
+    Input.REMOVE: {
+        State.QUEUED: ("gone", "Story Forget"),
+        State.STARTING: REFUSED,
+        State.RUNNING: REFUSED,
+        State.PAUSED: REFUSED,
+        State.STOPPING: REFUSED,
+        State.BACKOFF: ("gone", "Story Forget Disarm"),
+        State.STOPPED: ("gone", "Story Forget"),
+        State.COMPLETED: ("gone", "Story Forget"),
+        State.FAILED: ("gone", "Story Forget Disarm"),
+    },
+    Input.CHANGE: {
+        State.QUEUED: ("=", "SaveSpec Story Save"),
+        State.STARTING: ("stopping", "SaveSpec Story Signal Save Arm"),
+        State.RUNNING: ("stopping", "SaveSpec Story Signal Save Arm Disarm"),
+        State.PAUSED: ("stopping", "SaveSpec Story Signal Thaw Save Arm"),
+        State.STOPPING: ("=", "SaveSpec Story Save"),
+        State.BACKOFF: ("=", "SaveSpec Story Save"),
+        State.STOPPED: ("=", "SaveSpec Story Save"),
+        State.COMPLETED: ("queued", "SaveSpec Story Story Save"),
+        State.FAILED: ("queued", "SaveSpec Story Story Save Disarm"),
+    },
+    Input.ADMIT: {
+        State.QUEUED: ("starting", "SaveRun Spawn Save"),
+        State.STARTING: ILLEGAL,
+        State.RUNNING: ILLEGAL,
+        State.PAUSED: ILLEGAL,
+        State.STOPPING: ILLEGAL,
+        State.BACKOFF: ILLEGAL,
+        State.STOPPED: ILLEGAL,
+        State.COMPLETED: ILLEGAL,
+        State.FAILED: ILLEGAL,
+    },
+    Input.STARTED: {
+        State.QUEUED: NOTHING,
+        State.STARTING: ("running", "SaveRun Story Save Arm"),
+        State.RUNNING: NOTHING,
+        State.PAUSED: NOTHING,
+        State.STOPPING: NOTHING,
+        State.BACKOFF: NOTHING,
+        State.STOPPED: NOTHING,
+        State.COMPLETED: NOTHING,
+        State.FAILED: NOTHING,
+    },
+    Input.EXITED: {
+        State.QUEUED: ("=", "Ack"),
+        State.STARTING: ("backoff", "Ack SaveRun Story Story Save Arm"),
+        State.RUNNING: ("backoff", "Ack SaveRun Story Story Save Arm Disarm"),
+        State.PAUSED: ("backoff", "Ack SaveRun Story Story Save Arm"),
+        State.STOPPING: ("stopped", "Ack SaveRun Story Save Disarm"),
+        State.BACKOFF: ("=", "Ack"),
+        State.STOPPED: ("=", "Ack"),
+        State.COMPLETED: ("=", "Ack"),
+        State.FAILED: ("=", "Ack"),
+    },
+    Input.DUE: {
+        State.QUEUED: NOTHING,
+        State.STARTING: NOTHING,
+        State.RUNNING: NOTHING,
+        State.PAUSED: NOTHING,
+        State.STOPPING: ("=", "Signal Save Arm"),
+        State.BACKOFF: ("queued", "Save Disarm"),
+        State.STOPPED: NOTHING,
+        State.COMPLETED: NOTHING,
+        State.FAILED: ("queued", "Story Save Disarm"),
+    },
+    Input.LIMIT: {
+        State.QUEUED: NOTHING,
+        State.STARTING: NOTHING,
+        State.RUNNING: ("stopping", "Story Signal Save Arm Disarm"),
+        State.PAUSED: NOTHING,
+        State.STOPPING: NOTHING,
+        State.BACKOFF: NOTHING,
+        State.STOPPED: NOTHING,
+        State.COMPLETED: NOTHING,
+        State.FAILED: NOTHING,
+    },
+}
+# fmt: on
+
+
+def _known_run(world: World) -> str:
+    run = world.worker().run
+    return run.id if run else "r99"
+
+
+APPLY: dict[Input, Callable[[World], list[fx.Effect]]] = {
+    Input.START: World.start,
+    Input.STOP: World.stop,
+    Input.RESTART: World.restart,
+    Input.PAUSE: World.pause,
+    Input.RESUME: World.resume,
+    Input.SIGNAL: lambda world: world.signal("SIGHUP"),
+    Input.KILL: World.kill,
+    Input.REMOVE: World.remove,
+    Input.CHANGE: lambda world: world.change(nice=5),
+    Input.ADMIT: lambda world: world(ev.Admitted("w", "r99")),
+    Input.STARTED: lambda world: world.started(run=_known_run(world)),
+    Input.EXITED: lambda world: world.exited(code(3), run=_known_run(world)),
+    Input.DUE: World.due,
+    Input.LIMIT: World.limit,
+}
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("what", Input)
+def test_each_cell_does_what_it_says(what: Input, state: State) -> None:
+    target, effects = CELLS[what][state]
+    world = World()
+    put(state, world)
+    world.slots(default=0)  # so that what is queued stays queued
+    if (target, effects) == ILLEGAL:
+        with pytest.raises(h.IllegalInputError, match=f"^w: .* while {state}"):
+            APPLY[what](world)
+        assert world.worker().state is state
+        return
+    assert kinds(APPLY[what](world)) == effects
+    worker = world.engine.workers.get("w")
+    assert (worker.state.value if worker else "gone") == (state.value if target == "=" else target)
+
+
+def test_the_table_is_total_and_every_handler_names_its_targets() -> None:
+    assert set(TABLE) == set(State)
+    assert set(INPUT_OF.values()) | {Input.DUE, Input.LIMIT} == set(Input)
+    for state, row in TABLE.items():
+        assert set(row) == set(Input), state
+        assert set(row.values()) <= set(h.TARGETS), state
+
+
+def test_every_request_has_an_input() -> None:
+    assert {event for event in INPUT_OF if event in ev.Request.__args__} == set(ev.Request.__args__)
+
+
+def test_cells_lead_only_where_their_handler_says() -> None:
+    for what, row in CELLS.items():
+        for state, (target, _) in row.items():
+            if target not in ("=", "gone", "illegal"):
+                assert State(target) in h.TARGETS[TABLE[state][what]], (what, state)
+
+
+def _settled(state: State, ask: Callable[[World], object] | None, number: int, drain: bool = False) -> State:
+    world = World()
+    put(state, world)
+    if ask:
+        ask(world)
+    world.slots(default=0)
+    if drain:
+        world(ev.DrainRequested())
+    world.exited(code(number))
+    return world.worker().state
+
+
+def test_every_target_of_settle_is_reached() -> None:
+    reached = {
+        _settled(State.RUNNING, None, 0),
+        _settled(State.RUNNING, None, 1),
+        _settled(State.RUNNING, World.stop, 1),
+        _settled(State.RUNNING, World.restart, 1),
+        _settled(State.RUNNING, None, 1, drain=True),
+    }
+    world = World()
+    world.live(restart=Restart())
+    world.exited(code(1))
+    assert reached | {world.worker().state} == set(h.TARGETS[endings.settle])
+
+
+def test_the_engine_is_lenient_with_defects_unless_it_is_strict() -> None:
+    world = World()
+    world.live()
+    world.engine._strict = False
+    (story,) = world(ev.Admitted("w", "r99"))
+    assert isinstance(story, fx.Story)
+    assert (story.kind, world.engine.defects) == ("defect", 1)
+    assert "Admitted while running" in story.text
+
+
+def test_diagram_draws_every_state_and_only_changes() -> None:
+    lines = diagram().splitlines()
+    assert lines[:2] == ["stateDiagram-v2", "    [*] --> queued: submit"]
+    edges = [line.strip().split(": ")[0].split(" --> ") for line in lines[2:]]
+    assert {name for edge in edges for name in edge} == {state.value for state in State}
+    assert all(source != target for source, target in edges)
+    assert "    starting --> running: started" in lines

@@ -1,0 +1,411 @@
+"""The engine under random events, late, doubled and out of order, while daemon, executor, disk and machine fail.
+
+What the machine does is in `shell.py`; here are the dice, and what must hold whatever they say.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from rdagentd.core import effects as fx
+from rdagentd.core import events as ev
+from rdagentd.core.engine import Engine
+from rdagentd.model.run import Exit, ExitKind
+from rdagentd.model.spec import Breaker, Policy, Queue, Restart, Spec, Stop
+from rdagentd.model.worker import AT_REST, LIVE, State, Then, Want, Worker
+
+from .shell import Disk, Executor, Process, Shell
+from .world import KILLED, code
+
+NAMES = st.sampled_from(["a", "b", "c", "d"])
+SLOTS = st.fixed_dictionaries({"one": st.integers(0, 2), "two": st.sampled_from([1, None])})
+SPECS = st.fixed_dictionaries(
+    {
+        "command": st.sampled_from([("/bin/agent",), ("/bin/other",)]),
+        "restart": st.builds(
+            Restart,
+            policy=st.sampled_from(Policy),
+            delay=st.sampled_from([0.0, 5.0]),
+            factor=st.sampled_from([1.0, 2.0]),
+            jitter=st.sampled_from([0.0, 0.5]),
+            retries=st.integers(0, 3),
+            stop_codes=st.sampled_from([(), (3,)]),
+            restart_codes=st.sampled_from([(), (2,)]),
+            breaker=st.builds(Breaker, st.sampled_from([0, 2]), st.just(600.0), st.just(50.0)),
+        ),
+        "stop": st.builds(
+            Stop,
+            st.sampled_from([(), ("SIGTERM",), ("SIGHUP", "SIGINT", "SIGTERM")]),
+            st.sampled_from([0.0, 2.0]),
+            st.sampled_from([0.0, 10.0]),
+        ),
+        "timeout": st.sampled_from([None, None, 0.0, 30.0]),
+        "queue": st.builds(Queue, st.sampled_from(["one", "two"]), st.integers(0, 2)),
+    }
+)
+REQUESTS = st.sampled_from(
+    [
+        ev.StartRequested,
+        ev.StopRequested,
+        ev.RestartRequested,
+        ev.PauseRequested,
+        ev.ResumeRequested,
+        ev.KillRequested,
+        ev.RemoveRequested,
+    ]
+)
+LATE = st.sampled_from([False, False, False, True])
+PICK = st.integers(0, 1 << 16)
+
+
+class Machine(RuleBasedStateMachine):
+    """One daemon after the other over one disk and one executor after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.0
+        ids = itertools.count(1)
+        self.new_run = lambda: f"r{next(ids):04}"
+        self.disk = Disk()
+        self.executor = Executor(self.disk)
+        self.truth: dict[str, Exit] = {}
+        self.slots: dict[str, int | None] = {}
+        self.fired: list[ev.Due] = []
+
+    @initialize(slots=SLOTS)
+    def boot(self, slots: dict[str, int | None]) -> None:
+        self.slots = slots
+        self.start_daemon(rebooted=False)
+        self.shell.connect()
+
+    def start_daemon(self, rebooted: bool) -> None:
+        self.shell = Shell(Engine(self.new_run, self.slots, 100, strict=True), self.disk, self.executor)
+        self.shell.begin(self.now, rebooted)
+
+    # --- the shell turns ----------------------------------------------------------------------------------------------
+
+    def turn(self, late: bool = False) -> None:
+        """Everything that waits is decided, kept and done, unless it is to lie a while."""
+        while not late and (self.shell.batch or self.shell.events):
+            if self.shell.batch is None:
+                self.shell.decide(256, self.now, self.watch)
+            self.shell.carry_out(self.shell.keep())
+
+    def watch(self, event: ev.Event, effects: list[fx.Effect]) -> None:
+        """What must hold of each single decision."""
+        engine = self.shell.engine
+        admitted = [effect.worker for effect in effects if isinstance(effect, fx.Spawn)]
+        if not isinstance(event, ev.ExecutorConnected):  # which asks again for what has its slot already
+            for worker in admitted:
+                group = worker.spec.queue.group
+                slots = engine.queue.slots(group)
+                assert slots is None or engine.queue.taken(group) <= slots, f"{group} is over its slots: {event}"
+        for worker in engine.workers.values():
+            if worker.state is State.QUEUED:
+                self.check_waits(worker)
+
+    def check_waits(self, worker: Worker) -> None:
+        engine = self.shell.engine
+        group = worker.spec.queue.group
+        expected = "draining" if engine.draining else "slot" if engine.connected else "executor"
+        assert engine.waits_for(worker).code == expected
+        assert expected != "slot" or not engine.queue.free(group), f"{worker.name} waits for a slot that is free"
+
+    @precondition(lambda self: self.shell.events and not self.shell.batch)
+    @rule(most=st.integers(1, 4))
+    def decide(self, most: int) -> None:
+        self.shell.decide(most, self.now, self.watch)
+
+    @precondition(lambda self: self.shell.batch)
+    @rule()
+    def carry_out(self) -> None:
+        self.shell.carry_out(self.shell.keep())
+
+    @precondition(lambda self: self.shell.batch)
+    @rule()
+    def disk_full(self) -> None:
+        self.shell.fail()
+
+    @rule()
+    def catch_up(self) -> None:
+        self.turn()
+
+    # --- people -------------------------------------------------------------------------------------------------------
+
+    @rule(name=NAMES, fields=SPECS, start=st.sampled_from([True, True, True, False]), late=LATE)
+    def submit(self, name: str, fields: dict[str, Any], start: bool, late: bool) -> None:
+        self.shell.post(ev.SubmitRequested(Spec(name, **fields), 1000, start))
+        self.turn(late)
+
+    @rule(kind=REQUESTS, name=NAMES, late=LATE)
+    def ask(self, kind: Any, name: str, late: bool) -> None:
+        self.shell.post(kind(name, 1000))
+        self.turn(late)
+
+    @rule(name=NAMES, late=LATE)
+    def remove_by_force(self, name: str, late: bool) -> None:
+        self.shell.post(ev.RemoveRequested(name, 1000, force=True))
+        self.turn(late)
+
+    @rule(name=NAMES, fields=SPECS, late=LATE)
+    def change(self, name: str, fields: dict[str, Any], late: bool) -> None:
+        self.shell.post(ev.SpecChanged(name, Spec(name, **fields), 1000))
+        self.turn(late)
+
+    @rule(slots=SLOTS, late=LATE)
+    def change_groups(self, slots: dict[str, int | None], late: bool) -> None:
+        self.slots = slots
+        self.shell.post(ev.GroupsChanged(slots))
+        self.turn(late)
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.shell.timers)
+    @rule(pick=PICK, lateness=st.sampled_from([0.0, 0.0, 3.0]), late=LATE)
+    def fire(self, pick: int, lateness: float, late: bool) -> None:
+        timers = self.shell.timers
+        worker, timer = sorted(timers)[pick % len(timers)]
+        at = timers.pop((worker, timer))
+        self.now = max(self.now, at) + lateness
+        self.fired.append(ev.Due(worker, timer, at))
+        self.shell.post(self.fired[-1])
+        self.turn(late)
+
+    @precondition(lambda self: self.fired)
+    @rule(pick=PICK)
+    def fire_again(self, pick: int) -> None:
+        due = self.fired[pick % len(self.fired)]
+        if self.shell.timers.get((due.worker, due.timer)) != due.at:  # else it would not be the past's
+            self.shell.post(due)
+            self.turn()
+
+    @rule(seconds=st.sampled_from([0.5, 5.0, 700.0]))
+    def tick(self, seconds: float) -> None:
+        self.now += seconds
+
+    # --- processes ----------------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: any(p.pid is None for p in self.executor.living()))
+    @rule(pick=PICK, late=LATE)
+    def execute(self, pick: int, late: bool) -> None:
+        waiting = [process for process in self.executor.living() if process.pid is None]
+        self.executor.execute(waiting[pick % len(waiting)])
+        if not late:
+            self.deliver_all()
+
+    @precondition(lambda self: self.executor.living())
+    @rule(pick=PICK, number=st.integers(0, 3), late=LATE)
+    def end(self, pick: int, number: int, late: bool) -> None:
+        living = self.executor.living()
+        self.end_of(living[pick % len(living)], code(number))
+        if not late:
+            self.deliver_all()
+
+    def end_of(self, process: Process, ended: Exit) -> None:
+        if process.pid is None:
+            ended = Exit(ExitKind.COULD_NOT_START, stage="exec", errno=2, reason="could not start: exec")
+        if process.doomed:
+            ended = KILLED
+        self.truth[process.run] = ended
+        self.executor.end(process, ended)
+
+    @precondition(lambda self: self.shell.linked and self.executor.notices)
+    @rule(pick=PICK, again=st.booleans(), late=LATE)
+    def deliver(self, pick: int, again: bool, late: bool) -> None:
+        """One notice, in any order; again: and it comes once more later."""
+        notices = self.executor.notices
+        notice = notices[pick % len(notices)]
+        if not again:
+            notices.remove(notice)
+        self.shell.post(notice)
+        self.turn(late)
+
+    def deliver_all(self) -> None:
+        if self.shell.linked:
+            notices, self.executor.notices = self.executor.notices, []
+            for notice in notices:
+                self.shell.post(notice)
+        self.turn()
+
+    # --- failing ------------------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.shell.linked)
+    @rule()
+    def disconnect(self) -> None:
+        self.shell.disconnect()
+
+    @precondition(lambda self: not self.shell.linked)
+    @rule(late=LATE)
+    def connect(self, late: bool) -> None:
+        self.shell.connect()
+        self.turn(late)
+
+    def crash(self, kept: bool, done: int) -> None:
+        """Of a batch under way all or nothing was kept, and then the first effects were carried out."""
+        if self.shell.batch and kept:
+            self.shell.carry_out(self.shell.keep()[:done])
+        self.executor.notices.clear()
+        self.fired.clear()
+
+    @rule(kept=st.booleans(), done=st.integers(0, 12), back=LATE)
+    def daemon_crashes(self, kept: bool, done: int, back: bool) -> None:
+        self.crash(kept, done)
+        self.start_daemon(rebooted=False)
+        if not back:
+            self.shell.connect()
+
+    @rule(forgets=st.booleans(), back=LATE)
+    def executor_crashes(self, forgets: bool, back: bool) -> None:
+        if self.shell.linked:
+            self.shell.disconnect()
+        self.executor.crash(forgets)
+        if not back:
+            self.shell.connect()
+
+    @rule(kept=st.booleans(), done=st.integers(0, 12), forgets=st.booleans())
+    def reboot(self, kept: bool, done: int, forgets: bool) -> None:
+        self.crash(kept, done)
+        self.executor.crash(forgets)
+        self.now = 10.0
+        self.start_daemon(rebooted=True)
+        self.shell.connect()
+
+    @rule(kept=st.booleans(), done=st.integers(0, 12))
+    def drain_and_restart(self, kept: bool, done: int) -> None:
+        """The daemon is stopped with its workers, not always patiently, and started again."""
+        self.shell.post(ev.DrainRequested())
+        self.turn()
+        for process in self.executor.living():
+            if len(process.run) % 2 == done % 2:
+                self.end_of(process, KILLED)
+        self.deliver_all()
+        self.daemon_crashes(kept, done, False)
+
+    # --- what must hold -----------------------------------------------------------------------------------------------
+
+    @invariant()
+    def one_run_each(self) -> None:
+        living = [process.worker for process in self.executor.living()]
+        assert len(living) == len(set(living)), f"two runs of one worker live: {living}"
+
+    @invariant()
+    def workers_make_sense(self) -> None:
+        for worker in self.shell.engine.workers.values():
+            state, run = worker.state, worker.run
+            assert (state in LIVE) == (run is not None and run.exit is None), worker
+            assert worker.want is Want.UP or state is State.STOPPING or state in AT_REST, worker
+            assert worker.then is Then.REST or state is State.STOPPING, worker
+            assert worker.cause is None or state is State.STOPPING, worker
+            assert worker.due is None or state in (State.STOPPING, State.BACKOFF, State.FAILED), worker
+            assert worker.due is not None or state is not State.BACKOFF, worker
+            assert worker.deadline is None or state is State.RUNNING, worker
+            assert worker.time_left is None or state is State.PAUSED, worker
+            assert worker.reason is not None or state in (State.STARTING, State.RUNNING), worker
+
+    @invariant()
+    def ledger_balances(self) -> None:
+        engine = self.shell.engine
+        holders: dict[str, set[str]] = {}
+        for worker in engine.workers.values():
+            if worker.state in LIVE:
+                holders.setdefault(worker.spec.queue.group, set()).add(worker.name)
+        assert dict(engine.queue.ledger()) == holders
+        assert engine.queue.waiting() == sum(w.state is State.QUEUED for w in engine.workers.values())
+
+    @invariant()
+    def kept_is_enough(self) -> None:
+        if self.shell.batch is None:
+            assert self.disk.rebuild() == self.shell.engine.workers
+
+    @invariant()
+    def timers_fit(self) -> None:
+        shell = self.shell
+        if shell.batch is not None:
+            return
+        coming = {event for event, _ in shell.events if isinstance(event, ev.Due)}
+        armed = set(shell.timers)
+        for worker in shell.engine.workers.values():
+            for timer, at in ((ev.Timer.STATE, worker.due), (ev.Timer.LIMIT, worker.deadline)):
+                if at is None:
+                    assert (worker.name, timer) not in armed, f"{timer} of {worker} is still armed"
+                else:
+                    fits = shell.timers.get((worker.name, timer)) == at
+                    assert fits or ev.Due(worker.name, timer, at) in coming, f"{timer} of {worker} is not armed"
+                armed.discard((worker.name, timer))
+        assert not armed, f"armed for nobody: {armed}"
+
+    @invariant()
+    def ends_are_true(self) -> None:
+        for run, kept in self.disk.ends.items():
+            said = self.truth.get(run)
+            if said is None or (run in self.executor.forgotten and kept.kind is ExitKind.LOST):
+                assert kept.kind is ExitKind.LOST, f"{run} did not end, but is kept as {kept}"
+            else:
+                assert (kept.code, kept.signal, kept.stage) == (said.code, said.signal, said.stage)
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def teardown(self) -> None:
+        if not hasattr(self, "shell"):
+            return
+        self.settle()
+        self.check_alignment()
+        for name in list(self.shell.engine.workers):
+            self.shell.post(ev.StopRequested(name, 1000))
+        for _ in range(200):
+            self.settle()
+            if not self.step_time():
+                break
+        else:
+            raise AssertionError("no rest after all were stopped")
+        self.check_rest()
+
+    def settle(self) -> None:
+        """Until nothing is on its way."""
+        if not self.shell.linked:
+            self.shell.connect()
+        for _ in range(200):
+            self.turn()
+            for process in self.executor.living():
+                if process.doomed:
+                    self.end_of(process, KILLED)
+                elif process.pid is None:
+                    self.executor.execute(process)
+            if not self.executor.notices:
+                return
+            self.deliver_all()
+        raise AssertionError("the executor has news for ever")
+
+    def step_time(self) -> bool:
+        if not self.shell.timers:
+            return False
+        self.fire(0, 0.0, False)
+        return True
+
+    def check_alignment(self) -> None:
+        """The executor does what the daemon believes."""
+        living = {process.worker: process for process in self.executor.living()}
+        for worker in self.shell.engine.workers.values():
+            process = living.pop(worker.name, None)
+            assert (process is not None) == (worker.state in LIVE), worker
+            if process is not None:
+                assert worker.run is not None
+                assert (process.run, process.frozen) == (worker.run.id, worker.state is State.PAUSED), worker
+                assert worker.state is not State.STARTING, worker
+        assert not living, f"without an owner: {living}"
+
+    def check_rest(self) -> None:
+        assert not self.executor.living()
+        for worker in self.shell.engine.workers.values():
+            assert (worker.want, worker.state in AT_REST) == (Want.DOWN, True), worker
+        assert self.executor.born <= set(self.disk.ends), "a run that was started has no end"
+        assert all(process.acked for process in self.executor.processes.values())
+        self.kept_is_enough()
+        self.timers_fit()
+
+
+TestMachine = Machine.TestCase
