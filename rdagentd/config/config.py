@@ -1,0 +1,136 @@
+"""The daemon's configuration: built-in defaults, rdagentd.toml, conf.d/*.toml, environment variables; later ones win."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from attrs import Factory, evolve, fields, frozen
+
+from rdagentd.config.access import ACCESS, Grants
+from rdagentd.config.kinds import SLOTS, choice, whole
+from rdagentd.config.problems import ConfigError, Problem
+from rdagentd.config.section import Section, named
+from rdagentd.config.texts import OPTIONAL_PATH, rebased
+from rdagentd.config.toml import read_toml, toml_files
+
+VARIABLE_PREFIX = "RDAGENTD_"
+
+
+class LogLevel(StrEnum):
+    """How much the daemon tells about itself, by the names of logging."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@frozen
+class Group:
+    """Workers that share slots: at most `slots` of them have a run at one time; None is unlimited."""
+
+    slots: int | None = None
+
+
+@frozen
+class Config:
+    """What the daemon may be told. keep_runs and keep_revisions count for each worker, keep_events for all together."""
+
+    groups: Mapping[str, Group] = Factory(lambda: {"default": Group()})
+    keep_runs: int = 100
+    keep_events: int = 100_000
+    keep_revisions: int = 50
+    max_workers: int = 10_000
+    log_level: LogLevel = LogLevel.INFO
+    workers_dir: str | None = None
+    access: Grants = Factory(Grants)
+
+
+@frozen
+class Loaded:
+    """A configuration and where each value came from: "default", a file, or the name of an environment variable.
+
+    The keys of `origins` are those of Config, with "groups.NAME" for each group.
+    """
+
+    config: Config
+    origins: Mapping[str, str]
+
+
+GROUP = Section(Group, {"slots": (SLOTS, "How many of the group run at one time; 0 holds all of them back.")})
+
+CONFIG = Section(
+    Config,
+    {
+        "groups": (
+            named(GROUP),
+            "Groups of workers that share slots, as tables [groups.NAME]. `default` exists always.",
+        ),
+        "keep_runs": (whole(1, 1_000_000), "Runs remembered of each worker."),
+        "keep_events": (whole(1, 100_000_000), "Events remembered, of all workers together."),
+        "keep_revisions": (whole(1, 1_000_000), "Revisions of its spec remembered of each worker."),
+        "max_workers": (whole(1, 1_000_000), "Most workers; submit is refused beyond."),
+        "log_level": (choice(LogLevel), "How much rdagentd tells about itself."),
+        "workers_dir": (OPTIONAL_PATH, "Directory of specs, read at start and by reload. Relative to this file."),
+        "access": (ACCESS, "Who may do what over the control socket. Not by a variable."),
+    },
+)
+
+
+def load_config(path: str | None, environ: Mapping[str, str] = os.environ) -> Loaded:
+    """The configuration in file `path` (None: no files), the conf.d beside it, and the variables RDAGENTD_<KEY>.
+
+    Raises ConfigError with all problems of all files; a file that is named and missing is one.
+    """
+    defaults = Config()
+    values = {field.name: getattr(defaults, field.name) for field in fields(Config)}
+    origins = dict.fromkeys((*(name for name in values if name != "groups"), "groups.default"), "default")
+    problems: list[Problem] = []
+    for origin, raw in _layers(path, environ, problems):
+        layer, mistakes = CONFIG.read(raw)
+        problems += [evolve(problem, where=origin) for problem in mistakes]
+        groups = layer.pop("groups", {})
+        values |= {**layer, "groups": {**values["groups"], **groups}}
+        origins |= dict.fromkeys((*layer, *(f"groups.{name}" for name in groups)), origin)
+    if problems:
+        raise ConfigError(problems)
+    return Loaded(Config(**values), origins)
+
+
+def _layers(
+    path: str | None, environ: Mapping[str, str], problems: list[Problem]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each layer with its origin, the weakest first. Adds to `problems` what cannot be read at all."""
+    for file in _files(Path(path), problems) if path is not None else ():
+        try:
+            raw = read_toml(file)
+        except ConfigError as error:
+            problems += error.problems
+            continue
+        if type(directory := raw.get("workers_dir")) is str:
+            raw["workers_dir"] = rebased(directory, str(Path(path or "").absolute().parent))
+        yield str(file), raw
+    for key in CONFIG.rows:
+        variable = VARIABLE_PREFIX + key.upper()
+        if variable in environ:
+            text = environ[variable]
+            yield variable, {key: _groups_of(text) if key == "groups" else text}
+
+
+def _files(main: Path, problems: list[Problem]) -> list[Path]:
+    conf_d = main.parent / "conf.d"
+    try:
+        return [main, *(toml_files(conf_d) if conf_d.exists() else ())]
+    except ConfigError as error:
+        problems += error.problems
+        return [main]
+
+
+def _groups_of(text: str) -> Any:
+    """The table that "default=unlimited,gpu=2" stands for."""
+    pairs = (pair.partition("=") for pair in text.split(",") if pair.strip())
+    return {name.strip(): {"slots": slots.strip()} for name, _, slots in pairs}

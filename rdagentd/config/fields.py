@@ -1,0 +1,221 @@
+"""All fields of a spec as one table: key, kind of value, meaning. The parser and docs/worker-spec.md both come from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rdagentd.config.kinds import CODES, FLAG, SIGNALS, UMASK, choice, duration, fraction, size, whole
+from rdagentd.config.rlimits import BYTES, MICROSECONDS, SECONDS, count
+from rdagentd.config.section import Conflict, Section
+from rdagentd.config.tables import CREDENTIALS, ENVIRONMENT, LABELS
+from rdagentd.config.texts import COMMAND, NAME, OPTIONAL_PATH, PATHS, USER
+from rdagentd.config.units import MAX_SIZE, format_duration, format_size
+from rdagentd.model.spec import Breaker, Limits, Log, Policy, Queue, Restart, Spec, Stop
+
+_MIN_SEGMENT = 4096
+
+
+def _both(key: str, other: str) -> Conflict:
+    def found(restart: Any) -> str:
+        codes = sorted(set(getattr(restart, key)) & set(getattr(restart, other)))
+        return f"{', '.join(map(str, codes))} also stands in {other}" if codes else ""
+
+    return Conflict(key, (key, other), found)
+
+
+def _delays(restart: Restart) -> str:
+    if restart.max_delay >= restart.delay:
+        return ""
+    return f"{format_duration(restart.max_delay)} is less than the delay of {format_duration(restart.delay)}"
+
+
+def _segments(log: Log) -> str:
+    return (
+        "" if log.segment <= log.cap else f"{format_size(log.segment)} is more than the cap of {format_size(log.cap)}"
+    )
+
+
+def _derive_max_delay(values: dict[str, Any]) -> None:
+    if "max_delay" not in values and values.get("delay", 0) > Restart().max_delay:
+        values["max_delay"] = values["delay"]
+
+
+def _derive_segment(values: dict[str, Any]) -> None:
+    if "segment" not in values and "cap" in values:
+        values["segment"] = min(Log().segment, max(_MIN_SEGMENT, values["cap"] // 5))
+
+
+BREAKER = Section(
+    Breaker,
+    {
+        "failures": (whole(0, 1000), "Ends nobody asked for, within `window`, that open the breaker; 0: no breaker."),
+        "window": (duration(zero=False), "How far back ends are counted."),
+        "cooldown": (duration(zero=False), "After this long an open breaker lets one attempt through."),
+    },
+)
+
+RESTART = Section(
+    Restart,
+    {
+        "policy": (choice(Policy), "When a run that ended is followed by another one."),
+        "delay": (duration(), "Wait before the first restart."),
+        "factor": (fraction(1, 100), "Each further wait is this many times as long."),
+        "max_delay": (duration(), "Longest wait. Not given: 5 minutes, or `delay` if that is more."),
+        "jitter": (fraction(0, 1), "Each wait is made longer or shorter by up to this fraction of it."),
+        "retries": (whole(0, 1000), "Restarts allowed within `window`; counts for `on-failure` only."),
+        "window": (
+            duration(unlimited=True, zero=False),
+            "How far back restarts are counted; unlimited: to the last start by a person.",
+        ),
+        "success_codes": (CODES, "Exit codes that mean success."),
+        "stop_codes": (CODES, "Exit codes after which the worker is not restarted, whatever the policy."),
+        "restart_codes": (CODES, "Exit codes after which the worker is restarted at once, whatever the policy."),
+        "breaker": (BREAKER, "Stops a worker that fails again and again, and tries it again later."),
+    },
+    shorthand="policy",
+    hints={
+        "max_retries": "did you mean retries?",
+        "attempts": "did you mean retries?",
+        "backoff": "did you mean delay and factor?",
+        "no_restart_codes": "did you mean stop_codes?",
+    },
+    derive=_derive_max_delay,
+    conflicts=(
+        Conflict("max_delay", ("delay", "max_delay"), _delays),
+        _both("stop_codes", "success_codes"),
+        _both("restart_codes", "success_codes"),
+        _both("restart_codes", "stop_codes"),
+    ),
+)
+
+STOP = Section(
+    Stop,
+    {
+        "signals": (SIGNALS, "Signals sent in this order to ask the run to end."),
+        "interval": (duration(), "Wait between two of these signals."),
+        "grace": (duration(), "Wait after the last of them; then everything of the run gets SIGKILL."),
+    },
+    hints={"signal": 'did you mean signals = ["…"]?', "timeout": "did you mean grace?"},
+)
+
+QUEUE = Section(
+    Queue,
+    {
+        "group": (NAME, "Group of workers that share slots (see rdagentd.toml)."),
+        "priority": (whole(-1_000_000, 1_000_000), "Higher goes first."),
+    },
+)
+
+_NO_WHOLE = "a limit for the worker as a whole is not in this release"
+
+LIMITS = Section(
+    Limits,
+    {
+        "address_space": (BYTES, "Address space (RLIMIT_AS)."),
+        "core": (BYTES, "Size of a core file; 0: none (RLIMIT_CORE)."),
+        "cpu_time": (SECONDS, "CPU time, after which SIGXCPU is sent, and SIGKILL at the hard limit (RLIMIT_CPU)."),
+        "data": (BYTES, "Data segment and private memory (RLIMIT_DATA)."),
+        "fsize": (BYTES, "Size of a file that is written (RLIMIT_FSIZE)."),
+        "memlock": (BYTES, "Memory locked into RAM (RLIMIT_MEMLOCK)."),
+        "msgqueue": (BYTES, "POSIX message queues of the user (RLIMIT_MSGQUEUE)."),
+        "nice": (count(0, 40), "Ceiling of the nice value, as 20 less that value (RLIMIT_NICE)."),
+        "nofile": (count(0, MAX_SIZE), "Highest descriptor number, plus one (RLIMIT_NOFILE)."),
+        "nproc": (count(0, MAX_SIZE), "Processes and threads of the user, not of the worker (RLIMIT_NPROC)."),
+        "rss": (BYTES, "No effect on Linux since 2.4.30 (RLIMIT_RSS)."),
+        "rtprio": (count(0, 99), "Ceiling of the real-time priority (RLIMIT_RTPRIO)."),
+        "rttime": (MICROSECONDS, "CPU time of a real-time process without a blocking call (RLIMIT_RTTIME)."),
+        "sigpending": (count(0, MAX_SIZE), "Signals queued for the user (RLIMIT_SIGPENDING)."),
+        "stack": (BYTES, "Stack of the main thread (RLIMIT_STACK)."),
+    },
+    hints={
+        "as": "did you mean address_space?",
+        "memory": f"for each process: address_space; {_NO_WHOLE}",
+        "mem": f"for each process: address_space; {_NO_WHOLE}",
+        "cpu": f"CPU seconds of each process: cpu_time; {_NO_WHOLE}",
+        "cpus": f"CPU seconds of each process: cpu_time; {_NO_WHOLE}",
+        "cores": f"core is the size of a core file; {_NO_WHOLE}",
+        "tasks": f"for all processes of the user: nproc; {_NO_WHOLE}",
+        "pids": f"for all processes of the user: nproc; {_NO_WHOLE}",
+        "files": "did you mean nofile?",
+        "fds": "did you mean nofile?",
+        "open_files": "did you mean nofile?",
+        "processes": "did you mean nproc?",
+        "file_size": "did you mean fsize?",
+        "time": "CPU time: cpu_time; run time: timeout, beside limits",
+        "timeout": "timeout stands beside limits, not in it",
+    },
+)
+
+LOG = Section(
+    Log,
+    {
+        "cap": (size(_MIN_SEGMENT), "Most that is kept of each stream; the oldest segment goes first."),
+        "segment": (size(_MIN_SEGMENT), "Size of one file. Not given: 10 MiB, or a fifth of `cap` if that is less."),
+        "separate": (FLAG, "Keep standard output and standard error apart."),
+    },
+    derive=_derive_segment,
+    conflicts=(Conflict("segment", ("cap", "segment"), _segments),),
+)
+
+SPEC = Section(
+    Spec,
+    {
+        "name": (NAME, "What the worker is called: 1 to 64 of A-Z a-z 0-9 _ . -, the first a letter or a digit."),
+        "command": (COMMAND, "The program and its arguments. No shell is involved: no variables, no pipes, no globs."),
+        "directory": (
+            OPTIONAL_PATH,
+            "Working directory. Not given: /. A relative one begins at the directory of the file.",
+        ),
+        "environment": (ENVIRONMENT, "Variables of the run, at most 128 KiB together. Never shown by any command."),
+        "environment_file": (
+            PATHS,
+            "Files of NAME=VALUE lines, read at each start; later ones win, `environment` over all.",
+        ),
+        "credentials": (
+            CREDENTIALS,
+            "Files in $CREDENTIALS_DIRECTORY of the run, each the name of a credential of rdagentd-executor.service.",
+        ),
+        "user": (USER, "User to run as. Not given: the person who submitted it."),
+        "group": (USER, "Group to run as. Not given: the user's own."),
+        "umask": (UMASK, 'Permissions taken away from new files: "022", or 0o022.'),
+        "nice": (whole(-20, 19), "CPU scheduling priority; lower goes first."),
+        "restart": (
+            RESTART,
+            'Whether, when and how often it is started again. Text alone is the policy: restart = "always".',
+        ),
+        "stop": (STOP, "How a run is asked to end."),
+        "timeout": (
+            duration(unlimited=True, zero=False),
+            "Longest run time, pauses not counted; then the run is stopped.",
+        ),
+        "kill_after": (duration(), "Takes the place of `stop.grace` when `timeout` ends the run."),
+        "queue": (QUEUE, "Where it waits for its turn."),
+        "limits": (
+            LIMITS,
+            "Resource limits of each process of a run, see getrlimit(2). Not given: as rdagentd itself has it.",
+        ),
+        "log": (LOG, "How its output is kept."),
+        "labels": (LABELS, "Names and values to select workers by; a value has at most 256 bytes."),
+    },
+    hints={
+        "cmd": "did you mean command?",
+        "exec": "did you mean command?",
+        "argv": "did you mean command?",
+        "args": "arguments stand in command, after the program",
+        "env": "did you mean environment?",
+        "env_file": "did you mean environment_file?",
+        "cwd": "did you mean directory?",
+        "workdir": "did you mean directory?",
+        "working_directory": "did you mean directory?",
+        "restart_policy": "did you mean restart?",
+        "autorestart": "did you mean restart?",
+        "stop_signal": "did you mean stop.signals?",
+        "kill_timeout": "did you mean kill_after?",
+        "memory": f"for each process: limits.address_space; {_NO_WHOLE}",
+        "cpu": f"CPU seconds of each process: limits.cpu_time; {_NO_WHOLE}",
+        "tasks": f"for all processes of the user: limits.nproc; {_NO_WHOLE}",
+        "cores": _NO_WHOLE,
+        "stdout": "output is always kept, see log",
+        "stderr": "output is always kept, see log",
+    },
+)

@@ -1,0 +1,94 @@
+"""Specs as hypothesis makes them: every field, every value that the parser can give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from rdagentd.config.units import MAX_DURATION, MAX_SIZE
+from rdagentd.model.spec import Breaker, Limits, Log, Policy, Queue, Restart, Rlimit, Spec, Stop
+
+NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", fullmatch=True)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+WORDS = TEXTS.filter(bool)
+PATHS = TEXTS.map(lambda text: f"/{text}")
+DURATIONS = st.floats(0, MAX_DURATION).map(lambda seconds: seconds + 0.0)
+POSITIVE = st.floats(0.001, MAX_DURATION)
+SIZES = st.integers(0, MAX_SIZE)
+
+
+def pairs(values: st.SearchStrategy[int]) -> st.SearchStrategy[Rlimit | None]:
+    def limit(one: int | None, other: int | None) -> Rlimit:
+        soft, hard = sorted((one, other), key=lambda value: MAX_SIZE + 1 if value is None else value)
+        return Rlimit(soft, hard)
+
+    return st.none() | st.builds(limit, st.none() | values, st.none() | values)
+
+
+SMALL_LIMITS = {"nice": st.integers(0, 40), "rtprio": st.integers(0, 99), "cpu_time": st.integers(0, int(MAX_DURATION))}
+LIMITS = st.builds(Limits, **{name: pairs(SMALL_LIMITS.get(name, SIZES)) for name in Limits.__annotations__})
+
+
+@st.composite
+def restarts(draw: st.DrawFn) -> Restart:
+    delay, max_delay = sorted((draw(DURATIONS), draw(DURATIONS)))
+    codes = draw(st.lists(st.integers(0, 255), unique=True, max_size=9))
+    return Restart(
+        policy=draw(st.sampled_from(Policy)),
+        delay=delay,
+        max_delay=max_delay,
+        factor=draw(st.floats(1, 100)),
+        jitter=draw(st.floats(0, 1).map(lambda value: value + 0.0)),
+        retries=draw(st.integers(0, 1000)),
+        window=draw(st.none() | POSITIVE),
+        success_codes=tuple(codes[0::3]),
+        stop_codes=tuple(codes[1::3]),
+        restart_codes=tuple(codes[2::3]),
+        breaker=draw(st.builds(Breaker, st.integers(0, 1000), POSITIVE, POSITIVE)),
+    )
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> Log:
+    segment, cap = sorted((draw(st.integers(4096, MAX_SIZE)), draw(st.integers(4096, MAX_SIZE))))
+    return Log(cap, segment, draw(st.booleans()))
+
+
+SIGNALS = st.lists(st.sampled_from(["SIGTERM", "SIGINT", "SIGHUP", "SIGKILL", "SIGUSR1"]), max_size=16).map(tuple)
+VARIABLES = TEXTS.filter(lambda name: name and "=" not in name)
+ENVIRONMENTS = st.dictionaries(VARIABLES, TEXTS, max_size=4)
+
+SPECS = st.builds(
+    Spec,
+    name=NAMES,
+    command=st.builds(lambda program, rest: (program, *rest), WORDS, st.lists(TEXTS, max_size=3)),
+    directory=st.none() | PATHS,
+    environment=ENVIRONMENTS,
+    environment_file=st.lists(PATHS, max_size=3).map(tuple),
+    user=st.none() | WORDS,
+    group=st.none() | WORDS,
+    umask=st.integers(0, 0o777),
+    nice=st.integers(-20, 19),
+    restart=restarts(),
+    stop=st.builds(Stop, SIGNALS, DURATIONS, DURATIONS),
+    timeout=st.none() | POSITIVE,
+    kill_after=DURATIONS,
+    queue=st.builds(Queue, NAMES, st.integers(-1_000_000, 1_000_000)),
+    limits=LIMITS,
+    log=logs(),
+    labels=st.dictionaries(
+        st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,62}", fullmatch=True),
+        TEXTS.filter(str.isprintable),
+        max_size=3,
+    ),
+)
+
+SCALARS: st.SearchStrategy[Any] = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=30), st.binary(max_size=9), st.dates()
+)
+ANYTHING = st.recursive(
+    SCALARS,
+    lambda values: st.lists(values, max_size=4) | st.dictionaries(st.text(max_size=9), values, max_size=4),
+    max_leaves=8,
+)
