@@ -1,0 +1,97 @@
+"""The contract of a driver: what it is asked, and what it tells. Everything is asynchronous; nothing here may block.
+
+A driver repeats the end of a run to whoever connects until it is acknowledged, starts a run id at most once, and treats every
+request as one that may come twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from attrs import Factory, frozen
+
+from rdagentd.model.run import Exit, Usage
+from rdagentd.model.worker import Worker
+
+
+@frozen
+class HeldRun:
+    """A run that the driver holds. pid is None while its start is under way; at: seconds since the epoch."""
+
+    worker: str
+    run: str
+    pid: int | None
+    start_ticks: int
+    at: float
+    frozen: bool = False
+    log: Mapping[str, int] = Factory(dict)
+
+
+@frozen
+class EndedRun:
+    """The end of a run, told until it is acknowledged. started: how it began, None if it did not or nobody knows."""
+
+    worker: str
+    run: str
+    exit: Exit
+    at: float | None
+    usage: Usage | None
+    log: Mapping[str, int] = Factory(dict)
+    started: HeldRun | None = None
+
+
+class Listener(Protocol):
+    """Whom a driver tells."""
+
+    def connected(self, epoch: str, runs: Sequence[HeldRun], ended: Sequence[EndedRun]) -> None:
+        """The driver can be asked from now on, and this is what it holds. epoch names its memory: a new one forgot."""
+
+    def lost(self, reason: str) -> None:
+        """The driver cannot be reached."""
+
+    def started(self, run: HeldRun) -> None:
+        """A run's program is executing."""
+
+    def ended(self, run: EndedRun) -> None:
+        """A run is over and nothing of it is left."""
+
+    def forgotten(self, worker: str) -> None:
+        """The worker's log is gone."""
+
+    def grew(self, worker: str, stream: str, end: int) -> None:
+        """The log that was watched has grown to `end`."""
+
+
+class Driver(Protocol):
+    """Whom the supervisor asks."""
+
+    def spawn(self, worker: Worker) -> None:
+        """Start `worker.run`; for an id that was seen, tell where it stands."""
+
+    def signal(self, run: str, signal: str, scope: str) -> None:
+        """Send a signal by name to a run's main process, its group, or its tree."""
+
+    def freeze(self, run: str) -> None:
+        """Stop the whole tree from running."""
+
+    def thaw(self, run: str) -> None:
+        """Let it go on."""
+
+    def kill(self, run: str) -> None:
+        """SIGKILL to the whole tree until nothing is left."""
+
+    def ack(self, run: str) -> None:
+        """The end of this run is on disk."""
+
+    def watch(self, worker: str, stream: str, offset: int) -> None:
+        """Tell once when the log's end is beyond offset."""
+
+    def forget(self, worker: str) -> None:
+        """Remove the worker's log."""
+
+    def ping(self) -> None:
+        """Ask for a sign of life."""
+
+    def facts(self) -> Mapping[str, Any] | None:
+        """pid and version of what is behind it; None while it cannot be reached."""

@@ -1,0 +1,399 @@
+"""The process driver: a connection to the executor, made again whenever it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal as signals
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from rdagentd import __version__
+from rdagentd.drivers.base import EndedRun, HeldRun, Listener
+from rdagentd.drivers.identity import Identity, UnknownUserError, identify
+from rdagentd.model.run import Exit, ExitKind, Usage
+from rdagentd.model.spec import Limits, Rlimit
+from rdagentd.model.worker import Worker
+from rdagentd.protocol import frames
+
+log = logging.getLogger(__name__)
+
+_RETRY = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""Seconds between attempts to connect; the last one repeats."""
+
+_UCRED = struct.Struct("3i")
+"""pid, uid, gid: struct ucred of unix(7)."""
+
+_LEAVE = 5.0
+"""Seconds that an executor which was only just started has to say hello before it is left alone."""
+
+_RLIMITS = {
+    "address_space": "RLIMIT_AS",
+    "core": "RLIMIT_CORE",
+    "cpu_time": "RLIMIT_CPU",
+    "data": "RLIMIT_DATA",
+    "fsize": "RLIMIT_FSIZE",
+    "memlock": "RLIMIT_MEMLOCK",
+    "msgqueue": "RLIMIT_MSGQUEUE",
+    "nice": "RLIMIT_NICE",
+    "nofile": "RLIMIT_NOFILE",
+    "nproc": "RLIMIT_NPROC",
+    "rss": "RLIMIT_RSS",
+    "rtprio": "RLIMIT_RTPRIO",
+    "rttime": "RLIMIT_RTTIME",
+    "sigpending": "RLIMIT_SIGPENDING",
+    "stack": "RLIMIT_STACK",
+}
+
+
+class ProcessDriver:
+    """Speaks the executor protocol. `launch` starts an executor where nobody else does; it is called when none answers.
+
+    heard: set when an executor has said hello for the first time.
+    """
+
+    def __init__(self, path: str, listener: Listener, launch: Callable[[], None] | None = None) -> None:
+        self._path = path
+        self._listener = listener
+        self._launch = launch
+        self._link: _Link | None = None
+        self._hello: dict[str, Any] | None = None
+        self._closing = False
+        self._leaving = False
+        self._renewed = False
+        self._attempt = 0
+        self._uid = -1
+        self._task: asyncio.Task[None] | None = None
+        self.on_pong: Callable[[], None] = lambda: None
+        self.on_left: Callable[[], None] = lambda: None
+        self.heard = asyncio.Event()
+
+    # --- connection ---------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Begins to connect; `Listener.connected` tells when it is done."""
+        self._task = asyncio.get_running_loop().create_task(self._connect())
+
+    def close(self) -> None:
+        """Leaves the executor as it is."""
+        self._closing = True
+        if self._task:
+            self._task.cancel()
+        if self._link:
+            self._link.close()
+
+    async def _connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not self._closing:
+            if self._attempt:
+                await asyncio.sleep(_RETRY[min(self._attempt, len(_RETRY)) - 1])
+            self._attempt += 1  # until it has said hello: one that talks nonsense is not to be asked in haste
+            try:
+                await loop.create_unix_connection(lambda: _Link(self), self._path)
+                return
+            except OSError as error:
+                if self._attempt == len(_RETRY):
+                    log.warning("cannot reach the executor at %s: %s; trying on", self._path, error.strerror)
+                self._launch_one()
+
+    def _launch_one(self) -> None:
+        if self._launch is None:
+            return
+        try:
+            self._launch()
+        except OSError as error:
+            log.warning("cannot start the executor: %s; trying on", error)
+
+    def linked(self, link: _Link, uid: int) -> None:
+        """A connection to an executor of user `uid` stands: ask what it holds."""
+        self._link, self._uid = link, uid
+        link.send({"op": "hello"})
+
+    def unlinked(self, link: _Link, reason: str) -> None:
+        """The connection is gone: try again at once."""
+        if self._link is not link:
+            return
+        known, self._link, self._hello = self._hello is not None, None, None
+        if self._closing:
+            self.on_left()
+            return
+        if known:
+            self._listener.lost(reason)
+        self.open()
+
+    # --- asked --------------------------------------------------------------------------------------------------------
+
+    def spawn(self, worker: Worker) -> None:
+        """Start `worker.run`; an unknown user is told as a run that could not start."""
+        assert worker.run is not None
+        try:
+            who = identify(worker.spec.user, worker.spec.group, worker.owner, self._uid)
+        except UnknownUserError as error:
+            ended = Exit(ExitKind.COULD_NOT_START, stage="user", reason=str(error))
+            self._listener.ended(EndedRun(worker.name, worker.run.id, ended, None, None))
+            return
+        self._send(spawn_message(worker, who))
+
+    def signal(self, run: str, signal: str, scope: str) -> None:
+        """Send a signal by name."""
+        self._send({"op": "signal", "run": run, "signal": int(signals.Signals[signal]), "scope": scope})
+
+    def freeze(self, run: str) -> None:
+        """Stop the whole tree from running."""
+        self._send({"op": "freeze", "run": run})
+
+    def thaw(self, run: str) -> None:
+        """Let it go on."""
+        self._send({"op": "thaw", "run": run})
+
+    def kill(self, run: str) -> None:
+        """End the whole tree."""
+        self._send({"op": "kill", "run": run})
+
+    def ack(self, run: str) -> None:
+        """The end of this run is on disk."""
+        self._send({"op": "ack", "run": run})
+
+    def watch(self, worker: str, stream: str, offset: int) -> None:
+        """Tell once when the log's end is beyond offset."""
+        self._send({"op": "watch", "worker": worker, "stream": stream, "offset": offset})
+
+    def forget(self, worker: str) -> None:
+        """Remove the worker's log."""
+        self._send({"op": "forget", "worker": worker})
+
+    def ping(self) -> None:
+        """`on_pong` is called when the executor answers."""
+        self._send({"op": "ping"})
+
+    def leave(self) -> None:
+        """Have the executor exit; `on_left` is called when it is gone. One that is only just being started is waited for."""
+        if self._leaving:
+            return
+        self._leaving = True
+        if self._hello is not None:
+            self._leave()
+        elif self._launch is None:
+            self.on_left()
+        else:
+            asyncio.get_running_loop().call_later(_LEAVE, self.on_left)
+
+    def _leave(self) -> None:
+        self._closing = True
+        self._send({"op": "leave"})
+
+    def facts(self) -> Mapping[str, Any] | None:
+        """pid and version of the executor; None while it cannot be reached."""
+        return self._hello
+
+    def _send(self, message: dict[str, Any]) -> None:
+        # Before its hello the executor is not spoken to: what still matters then is said again, and nothing else may be.
+        if self._link is not None and self._hello is not None:
+            self._link.send(message)
+
+    # --- told ---------------------------------------------------------------------------------------------------------
+
+    def receive(self, message: dict[str, Any]) -> None:
+        """One notice of the executor."""
+        notice = message.get("notice")
+        handler = _NOTICES.get(notice) if isinstance(notice, str) else None
+        if handler is None:
+            log.warning("cannot understand the executor's notice %r", notice)
+        elif self._hello is not None or notice in (
+            "hello",
+            "refused",
+        ):  # what happens before it stands in it, and in order
+            handler(self, message)
+
+    def _on_hello(self, message: dict[str, Any]) -> None:
+        if message["version"] != __version__ and not self._renewed and self._link is not None:
+            self._renewed = True  # once: it may be that there is no other program where it was started from
+            log.info("the executor is version %s: it is asked to become %s", message["version"], __version__)
+            self._link.send({"op": "reexec"})
+            return
+        runs = [held_run(run) for run in message["runs"]]
+        ended = [ended_run(exit_) for exit_ in message["exits"]]
+        epoch, facts = message["epoch"], {"pid": message["pid"], "version": message["version"]}
+        self._hello, self._attempt = facts, 0
+        self._listener.connected(epoch, runs, ended)
+        self.heard.set()
+        if self._leaving:
+            self._leave()
+
+    def _on_started(self, message: dict[str, Any]) -> None:
+        self._listener.started(held_run(message))
+
+    def _on_exited(self, message: dict[str, Any]) -> None:
+        self._listener.ended(ended_run(message))
+
+    def _on_grew(self, message: dict[str, Any]) -> None:
+        self._listener.grew(message["worker"], message["stream"], message["end"])
+
+    def _on_pong(self, message: dict[str, Any]) -> None:
+        self.on_pong()
+
+    def _on_refused(self, message: dict[str, Any]) -> None:
+        log.warning("the executor refused %s: %s", message.get("op"), message.get("reason"))
+        if message.get("op") == "reexec" and self._link is not None:
+            self._link.send({"op": "hello"})  # then as it is
+        if message.get("op") == "leave":  # asked again when the run that is still there has ended
+            self._leaving = self._closing = False
+
+    def _on_done(self, message: dict[str, Any]) -> None:
+        """frozen, thawed: as it was asked."""
+
+    def _on_forgotten(self, message: dict[str, Any]) -> None:
+        self._listener.forgotten(message["worker"])
+
+
+_NOTICES: dict[str, Callable[[ProcessDriver, dict[str, Any]], None]] = {
+    "hello": ProcessDriver._on_hello,
+    "started": ProcessDriver._on_started,
+    "exited": ProcessDriver._on_exited,
+    "grew": ProcessDriver._on_grew,
+    "pong": ProcessDriver._on_pong,
+    "refused": ProcessDriver._on_refused,
+    "frozen": ProcessDriver._on_done,
+    "thawed": ProcessDriver._on_done,
+    "forgotten": ProcessDriver._on_forgotten,
+}
+
+
+class _Link(asyncio.Protocol):
+    """One connection: frames in, frames out."""
+
+    def __init__(self, driver: ProcessDriver) -> None:
+        self._driver = driver
+        self._decoder = frames.Decoder(frames.MAX_FRAME, None)
+        self._frames: list[bytes] = []
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        connection = cast(socket.socket, transport.get_extra_info("socket"))
+        _, uid, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+        self._driver.linked(self, uid)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for message in self._decoder.feed(data):
+                self._driver.receive(message)
+        except frames.FrameError as error:
+            log.error("cannot understand the executor: %s; connecting again", error)
+            self.close()
+        except (KeyError, TypeError, ValueError, AttributeError) as error:  # a notice with a field missing or wrong
+            log.error("cannot understand the executor: %s: %s; connecting again", type(error).__name__, error)
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._driver.unlinked(self, str(exc) if exc else "it closed the connection")
+
+    def send(self, message: dict[str, Any]) -> None:
+        self._frames.append(frames.pack(message))  # one system call for all effects of one batch
+        if len(self._frames) == 1:
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        packed, self._frames = b"".join(self._frames), []
+        if self._transport is not None:
+            self._transport.write(packed)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+
+# --- messages ---------------------------------------------------------------------------------------------------------
+
+
+def spawn_message(worker: Worker, who: Identity) -> dict[str, Any]:
+    """The executor's `spawn` for a worker's run."""
+    spec, run = worker.spec, worker.run
+    assert run is not None
+    return {
+        "op": "spawn",
+        "run": run.id,
+        "worker": worker.name,
+        "argv": list(spec.command),
+        "cwd": spec.directory or "/",
+        "env": {**who.environment, **spec.environment},
+        "env_files": list(spec.environment_file),
+        "uid": who.uid,
+        "gid": who.gid,
+        "groups": who.groups,
+        "umask": spec.umask,
+        "nice": spec.nice,
+        "rlimits": _rlimits(spec.limits),
+        "log": {"cap": spec.log.cap, "segment": spec.log.segment, "separate": spec.log.separate},
+        "linger": spec.stop.grace,
+        **(
+            {"credentials": dict(spec.credentials)} if spec.credentials else {}
+        ),  # an older executor knows no such field
+    }
+
+
+def _rlimits(limits: Limits) -> dict[str, list[int]]:
+    chosen: dict[str, list[int]] = {}
+    for field, name in _RLIMITS.items():
+        limit: Rlimit | None = getattr(limits, field)
+        if limit is not None:
+            chosen[name] = [-1 if bound is None else bound for bound in (limit.soft, limit.hard)]
+    return chosen
+
+
+def held_run(message: dict[str, Any]) -> HeldRun:
+    """A run as `started` and `hello` tell it."""
+    return HeldRun(
+        worker=message["worker"],
+        run=message["run"],
+        pid=message["pid"],
+        start_ticks=message["start_ticks"] or 0,
+        at=message["at"],
+        frozen=message.get("frozen", False),
+        log=message["log"],
+    )
+
+
+def ended_run(message: dict[str, Any]) -> EndedRun:
+    """A run as `exited` tells it."""
+    usage, started = message.get("usage"), message.get("started")
+    ended = Exit(
+        kind=ExitKind(message["kind"]),
+        code=message["code"],
+        signal=message["signal"],
+        core=bool(message["core"]),
+        stage=message["stage"],
+        errno=message["errno"],
+        reason=_in_words(message),
+    )
+    return EndedRun(
+        worker=message["worker"],
+        run=message["run"],
+        exit=ended,
+        at=message["at"],
+        usage=Usage(usage["user"], usage["system"], usage["max_rss"]) if usage else None,
+        log=message["log"],
+        started=held_run(started) if started else None,
+    )
+
+
+_CANNOT = "cannot start: "
+"""How the executor's own words about a start that failed begin."""
+
+
+def _in_words(message: dict[str, Any]) -> str:
+    said: str = message.get("reason") or ""
+    match message["kind"]:
+        case "code":
+            return f"exited with code {message['code']}"
+        case "signal":
+            return f"killed by {message['signal']}" + (" (core dumped)" if message["core"] else "")
+        case "could_not_start":
+            if said.startswith(_CANNOT):
+                return f"could not start: {said.removeprefix(_CANNOT)}"
+            return f"could not start: {message['stage']}: {said or os.strerror(message['errno'] or 0)}"
+        case _:
+            return said or "lost: nobody saw how it ended"

@@ -1,0 +1,57 @@
+"""Secrets that systemd gave to the executor (systemd.exec(5), LoadCredential=), as files for one run alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+VARIABLE = "CREDENTIALS_DIRECTORY"
+
+
+class Credentials:
+    """Copies below `<directory>/credentials`: a directory for each run, its files for the run's user and nobody else.
+
+    The directories stay the executor's own: a run can neither add to its directory nor put a link in its place. `directory`
+    must be one that only the executor can write to, best in memory (RuntimeDirectory=).
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._home = os.path.join(directory, "credentials")
+
+    def clear(self) -> None:
+        """Removes what an executor that died has left."""
+        with suppress(OSError):
+            for run in os.listdir(self._home):
+                self.remove(run)
+
+    def give(self, request: dict[str, Any]) -> Iterator[str]:
+        """Makes the files that the request names, and tells the run where; yields what is done next. Raises OSError."""
+        if not request["credentials"]:
+            return
+        yield "credentials"
+        uid, gid = (-1 if request[key] is None else request[key] for key in ("uid", "gid"))
+        place = os.path.join(self._home, request["run"])
+        os.makedirs(self._home, mode=0o711, exist_ok=True)
+        os.chmod(self._home, 0o711)  # whatever the umask
+        os.mkdir(place, 0o700)
+        for name, source in request["credentials"].items():
+            yield f"credential {name}"
+            with open(os.path.join(os.environ.get(VARIABLE, "/nonexistent"), source), "rb") as file:
+                secret = file.read()
+            fd = os.open(os.path.join(place, name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+            with open(fd, "wb") as file:
+                file.write(secret)
+                os.fchown(fd, uid, gid)
+        os.chown(place, -1, gid)
+        os.chmod(place, 0o750)
+        request["env"][VARIABLE] = place
+
+    def remove(self, run: str) -> None:
+        """The run is over, or did not begin. Most have nothing to remove; what cannot be removed goes at the next start."""
+        place = os.path.join(self._home, run)
+        with suppress(OSError):
+            for name in os.listdir(place):
+                os.unlink(os.path.join(place, name))
+            os.rmdir(place)

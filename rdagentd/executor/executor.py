@@ -1,0 +1,295 @@
+"""The executor: one thread, one loop. What comes in is an operation, a report, a signal, output, or a deadline."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from rdagentd.executor import proc
+from rdagentd.executor.failpoint import reach
+from rdagentd.executor.journal import Journal
+from rdagentd.executor.link import Link
+from rdagentd.executor.pipes import Pipes
+from rdagentd.executor.policy import Policy, PolicyError
+from rdagentd.executor.run import Notice, Run, could_not_start, exited
+from rdagentd.executor.spawn import HANDLED, Request, Spawner
+from rdagentd.executor.tree import Tree
+from rdagentd.protocol.frames import FrameError
+from rdagentd.protocol.segments import STREAMS
+
+BATCH = 16
+"""Requests handled before everything else gets its turn."""
+
+REST = 0.001
+"""Seconds that the pipes rest when little was in them: short lines then cost a read per millisecond, not one per line."""
+
+Handle = Callable[["Executor", Notice], None]
+
+
+class Executor:
+    """Runs from spawn to acknowledged exit. leaving: exits when the last run has ended, and starts none."""
+
+    def __init__(self, journal: Journal, pipes: Pipes, spawner: Spawner, lock: int, policy: Policy | None) -> None:
+        self.journal = journal
+        self.pipes = pipes
+        self.spawner = spawner
+        self.lock = lock
+        self.policy = policy
+        self.runs: dict[str, Run] = {}
+        self.tree = Tree(self.runs)
+        self.epoll = select.epoll()
+        self.watches: dict[tuple[str, str], int] = {}
+        self.leaving = False
+        self.incarnation = f"{os.getpid()}.{proc.start_ticks(os.getpid())}"
+        self._reports: dict[int, Run] = {}
+        self._ending: set[Run] = set()
+        self._asked: set[Run] = set()
+        self._hunted: set[Run] = set()
+        self._unseen = True
+        self._rest_until: float | None = None
+        self._woken = True
+        self._wake = _wake_on_signals()
+        self.epoll.register(self._wake, select.EPOLLIN)
+        self.epoll.register(pipes.epoll.fileno(), select.EPOLLIN | select.EPOLLONESHOT)
+
+    def serve(self, link: Link, handle: Handle) -> None:
+        """Until it may leave. A fault, such as lack of memory or descriptors, delays, and ends nothing."""
+        self.link = link
+        while not (self.leaving and not self.runs):
+            try:
+                self._turn(handle)
+            except Exception as error:
+                note(f"cannot go on: {error!r}; trying again in a second")
+                self._woken = True
+                time.sleep(1)
+
+    def spawn(self, request: Request) -> None:
+        """Starts a run that was never seen before; whatever goes wrong becomes its exit record."""
+        name, worker, settings = request["run"], request["worker"], request["log"]
+        reach("before-spawn")
+        run = Run(name, worker, request["linger"])
+        stage, ends = "journal", []
+        try:
+            self.journal.spawned(name, worker)
+            stage = "policy"
+            if self.policy is not None:
+                who = self.policy.judge(request["uid"], request["gid"])
+                request["uid"], request["gid"], request["groups"] = who
+            for stage in self.spawner.credentials.give(request):  # noqa: B007
+                pass
+            stage = "pipe"
+            for stream in STREAMS if settings["separate"] else STREAMS[:1]:
+                opened, write = self.pipes.open(worker, stream, settings["cap"], settings["segment"])
+                run.streams.append(opened)
+                ends.append(write)
+            stage = "fork"
+            run.pid, run.report = self.spawner.spawn(request, ends[0], ends[-1])
+        except OSError as error:
+            for opened in run.streams:
+                self.pipes.close(opened)
+            self.spawner.credentials.remove(name)
+            end = could_not_start(error.errno or 0, stage)
+            if isinstance(error, PolicyError):
+                end["reason"] = f"cannot start: policy: {error.strerror}"
+            self.record(exited(name, worker, time.time(), **end))
+            return
+        finally:
+            for write in ends:
+                os.close(write)
+        run.at = time.time()
+        run.ticks = proc.start_ticks(run.pid)
+        self.adopt(run)
+        self.journal.born(name, run.pid, run.ticks, run.at, run.starts())
+        reach("after-spawn")
+
+    def adopt(self, run: Run) -> None:
+        """Takes up a run whose main process is our child."""
+        self.runs[run.id] = run
+        if run.status is None:
+            self.tree.mains[run.pid] = run
+        else:
+            self._ending.add(run)
+        if run.report >= 0:
+            self._reports[run.report] = run
+            self.epoll.register(run.report, select.EPOLLIN)
+        if run.deadline is not None:
+            self._asked.add(run)
+        if run.killing:
+            self._hunted.add(run)
+
+    def kill(self, run: Run) -> None:
+        """SIGKILL to all of it, until nothing is left."""
+        run.killing = True
+        self._hunted.add(run)
+        self._woken = True
+
+    def terminate(self) -> None:
+        """SIGTERM to all runs, SIGKILL after their linger, and then the executor leaves."""
+        self.leaving = True
+        self._ask(list(self.runs.values()))
+
+    def record(self, notice: Notice) -> None:
+        """Keeps an exit until it is acknowledged, and tells it."""
+        reach("before-exit-record")
+        self.journal.exited(notice)
+        reach("after-exit-record")
+        self.link.send(notice)
+
+    def grew(self, worker: str, stream: str, end: int) -> None:
+        """Tells whoever watches a log that it has grown; once."""
+        offset = self.watches.get((worker, stream))
+        if offset is not None and end > offset:
+            del self.watches[worker, stream]
+            self.link.send({"notice": "grew", "worker": worker, "stream": stream, "end": end})
+
+    def _turn(self, handle: Handle) -> None:
+        for fd, events in self.epoll.poll(self._timeout(), 64):
+            if fd == self._wake:
+                self._signalled()
+            elif fd in self._reports:
+                self._reported(self._reports[fd])
+            elif fd == self.pipes.epoll.fileno():
+                self._pump()
+            else:
+                self._talk(fd, events)
+        if self._rest_until is not None and time.monotonic() >= self._rest_until:
+            self._rest_until = None
+            self.epoll.modify(self.pipes.epoll.fileno(), select.EPOLLIN | select.EPOLLONESHOT)
+        for _ in range(min(BATCH, len(self.link.messages))):
+            handle(self, self.link.messages.popleft())
+        if self._woken or self._asked:
+            self._tend()
+
+    def _timeout(self) -> float | None:
+        if self.link.messages or self._woken:
+            return 0
+        times = [run.deadline for run in self._asked if run.deadline is not None]
+        if self._rest_until is not None:
+            times.append(self._rest_until)
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def _talk(self, fd: int, events: int) -> None:
+        try:
+            if fd == self.link.peer:
+                self.link.ready(events)
+            elif fd == self.link.listener.fileno() and self.link.accept():
+                self.watches.clear()
+        except (FrameError, PermissionError) as error:
+            note(str(error))
+
+    def _signalled(self) -> None:
+        numbers = os.read(self._wake, 4096)
+        self._woken = True
+        if signal.SIGTERM in numbers or signal.SIGINT in numbers:
+            self.terminate()
+
+    def _pump(self) -> None:
+        self._rest_until = time.monotonic()
+        little, logs = self.pipes.pump()
+        if little:
+            self._rest_until += REST
+        if self.watches:
+            for log in logs:
+                self.grew(log.worker, log.stream, log.end)
+
+    def _reported(self, run: Run) -> None:
+        """The child has come as far as exec, or tells why not."""
+        try:
+            text = os.read(run.report, 4096)
+        except BlockingIOError:
+            return
+        self.epoll.unregister(run.report)
+        del self._reports[run.report]
+        os.close(run.report)
+        run.report = -1
+        if text:
+            number, step, problem = text.decode("utf-8", "replace").split("\n", 2)
+            stage, _, about = step.partition(": ")
+            run.failure = (int(number), stage, f"{about} {problem}".strip())
+        else:
+            self.link.send(run.started())
+
+    def _tend(self) -> None:
+        """Reaps, and sees to the runs whose main process has ended, and to those that are to be killed."""
+        self._woken = False
+        self._unseen |= self._reap()
+        if self._ending and self._unseen:
+            self.tree.look()
+            self._hunted |= {run for run in self._ending if run.killing}
+            self._unseen = False
+        for run in list(self._ending):
+            if not self.tree.left(run):
+                self._finish(run)
+        self._ask([run for run in self._ending if run.deadline is None and not run.killing and self.tree.left(run)])
+        now = time.monotonic()
+        for run in [run for run in self._asked if run.deadline is not None and run.deadline <= now]:
+            run.deadline, run.killing = None, True
+            self._asked.discard(run)
+            self._hunted.add(run)
+        if self._hunted:
+            self.tree.kill(self._hunted)
+            self._hunted.clear()
+
+    def _ask(self, runs: list[Run]) -> None:
+        """SIGTERM to all of these runs; what is stopped could not hear it, so it goes on."""
+        if runs:
+            self.tree.signal(runs, signal.SIGTERM, signal.SIGCONT)
+        for run in runs:
+            run.deadline = time.monotonic() + run.linger
+            self._asked.add(run)
+
+    def _reap(self) -> bool:
+        """Takes every exit status there is."""
+        reaped = False
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return reaped
+            if not pid:
+                return reaped
+            reaped = True
+            main = self.tree.mains.pop(pid, None)
+            if main is not None:
+                main.status = status
+                self._ending.add(main)
+                if main.report >= 0:
+                    self._reported(main)
+            for run in (main,) if main else self.tree.reaped(pid):
+                run.used(usage.ru_utime, usage.ru_stime, usage.ru_maxrss * 1024)
+
+    def _finish(self, run: Run) -> None:
+        self._ending.discard(run)
+        self._asked.discard(run)
+        self._hunted.discard(run)
+        self.tree.over(run)
+        for stream in run.streams:
+            self.pipes.close(stream)
+            self.grew(run.worker, stream.name, stream.log.end)
+        self.spawner.credentials.remove(run.id)
+        del self.runs[run.id]
+        self.record(run.exited(time.time()))
+
+
+def note(text: str) -> None:
+    """A warning on stderr, for the journal with its priority (sd-daemon(3)); what cannot be written there is lost."""
+    with suppress(OSError):
+        found = os.fstat(2)
+        mark = "<4>" if os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}" else ""
+        os.write(2, f"{mark}rdagentd executor: {text}\n".encode("utf-8", "replace"))
+
+
+def _wake_on_signals() -> int:
+    """A descriptor that becomes readable with the numbers of the signals that came."""
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    os.set_blocking(write, False)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    for number in HANDLED:
+        signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)  # blocked while one executor replaced itself by another
+    return read

@@ -1,0 +1,149 @@
+"""Starts the executor: arguments, lock, journal, sweep, socket, loop."""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import os
+import resource
+import time
+from contextlib import suppress
+
+from rdagentd.executor import failpoint, handover, proc
+from rdagentd.executor.credentials import Credentials
+from rdagentd.executor.executor import Executor, note
+from rdagentd.executor.journal import Journal
+from rdagentd.executor.link import Link, listen
+from rdagentd.executor.log import Home
+from rdagentd.executor.ops import handle
+from rdagentd.executor.pipes import Pipes
+from rdagentd.executor.policy import Policy, read_policy
+from rdagentd.executor.spawn import Spawner
+from rdagentd.executor.sweep import sweep
+
+USAGE = """\
+usage: rdagentd executor --state-dir DIR --log-dir DIR --socket PATH [--daemon-uid UID] [--log-gid GID] [--policy FILE]"""
+
+OOM_SCORE = b"-900"
+"""Of the executor: nearly the last to be killed when memory runs out; proc(5)."""
+
+PATIENCE = 10.0
+"""Seconds to wait for children of a dead executor that have not come to their exec yet; they hold its lock."""
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def main(argv: list[str]) -> int:
+    """Runs until it may leave. Returns 0, 1 if it cannot start, 2 for wrong arguments."""
+    try:
+        options = _options(argv)
+        daemon_uid, log_gid = (int(options[key]) if key in options else None for key in ("--daemon-uid", "--log-gid"))
+        failpoint.arm(os.environ.get("RDAGENTD_FAILPOINTS", ""))
+    except ValueError as error:
+        note(f"{error}\n{USAGE}")
+        return 2
+    try:
+        executor, link = _start(options, daemon_uid, log_gid)
+    except (OSError, ValueError) as error:
+        note(f"cannot start: {error}")
+        return 1
+    gc.collect()
+    gc.freeze()
+    executor.serve(link, handle)
+    os.unlink(options["--socket"])
+    return 0
+
+
+def _options(argv: list[str]) -> dict[str, str]:
+    """`--key value` pairs. Raises ValueError."""
+    needed, allowed = {"--state-dir", "--log-dir", "--socket"}, {"--daemon-uid", "--log-gid", "--policy"}
+    options = dict(zip(argv[::2], argv[1::2], strict=False))
+    if len(argv) % 2 or not needed <= options.keys() <= needed | allowed:
+        raise ValueError(f"cannot read arguments: {' '.join(argv)}")
+    return options
+
+
+def _start(options: dict[str, str], daemon_uid: int | None, log_gid: int | None) -> tuple[Executor, Link]:
+    _seal()
+    os.umask(0o027)
+    state, socket_path = options["--state-dir"], options["--socket"]
+    policy = _policy(options.get("--policy"), daemon_uid)
+    carried = handover.received()
+    journal_dir = os.path.join(state, "executor")
+    os.makedirs(journal_dir, mode=0o700, exist_ok=True)
+    lock = carried["lock"] if carried else _lock(os.path.join(state, "executor.lock"))
+    journal = Journal(journal_dir, carried["journal"] if carried else -1)
+    pipes = Pipes(Home(options["--log-dir"], log_gid))
+    nofile, oom = (carried["nofile"], carried["oom"]) if carried else _protect()
+    credentials = Credentials(os.environ.get("RUNTIME_DIRECTORY", state))
+    executor = Executor(journal, pipes, Spawner(nofile, oom, credentials), lock, policy)
+    if carried:
+        journal.take(carried["pending"])
+        listener = handover.resume(executor, carried)
+    else:
+        lost = sweep(journal, pipes)
+        credentials.clear()
+        if lost:
+            note(f"{lost} runs of an executor that died are lost")
+        listener = listen(socket_path, daemon_uid)
+    return executor, Link(listener, daemon_uid, executor.epoll)
+
+
+def _policy(path: str | None, daemon_uid: int | None) -> Policy | None:
+    """What the file says; without one the built-in policy where somebody else gives the orders, else none."""
+    if path is not None:
+        return read_policy(path)
+    return None if daemon_uid in (None, os.geteuid()) else Policy()
+
+
+def _seal() -> None:
+    """Makes sure that descriptors 0 to 2 exist, and that no other is passed on to a child."""
+    while (fd := os.open("/dev/null", os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if int(name) > 2:
+                os.set_inheritable(int(name), False)
+        except OSError:
+            pass  # the one that listed the directory
+
+
+def _lock(path: str) -> int:
+    """Holds the lock as long as this process, or a child before its exec, lives. Raises OSError if another has it.
+
+    So when the lock of a dead executor is free, each of its children carries its marker, and can be found.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            pid, _, ticks = os.pread(fd, 64, 0).decode().partition(" ")
+            found = proc.stat(int(pid or 0))
+            if (found and found.state != b"Z" and str(found.ticks) == ticks) or time.monotonic() > deadline:
+                raise OSError(f"process {pid or '?'} holds {path}; stop it first") from None
+            time.sleep(0.005)
+    me = os.getpid()
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{me} {proc.start_ticks(me)}".encode(), 0)
+    return fd
+
+
+def _protect() -> tuple[tuple[int, int], bool]:
+    """Takes all descriptors allowed, a low OOM score, and the orphans of its children.
+
+    Returns the limit of descriptors as it was, and whether the score is low now.
+    """
+    nofile = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (nofile[1], nofile[1]))
+    import ctypes
+
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "cannot become a child subreaper")
+    with suppress(PermissionError), open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
+        file.write(OOM_SCORE)
+    with open("/proc/self/oom_score_adj", "rb", buffering=0) as file:
+        return nofile, file.readall().startswith(b"-")

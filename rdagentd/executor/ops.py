@@ -1,0 +1,254 @@
+"""What the daemon may ask for: one table of operations, their fields, and what is done."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rdagentd import __version__
+from rdagentd.executor import handover
+from rdagentd.executor.executor import Executor, note
+from rdagentd.executor.failpoint import reach
+from rdagentd.executor.run import Notice, Run, exited
+from rdagentd.protocol.segments import STREAMS
+
+MAX_LINGER = 86400.0
+"""Longest linger, in seconds."""
+
+Check = Callable[[Any], bool]
+
+MAX_NAME = 64
+"""Longest name of a worker or run; it becomes a file name."""
+
+
+class RefusedError(Exception):
+    """What was asked for is not possible; the text says why."""
+
+
+def handle(executor: Executor, message: Notice) -> None:
+    """Does one request, or answers `refused`; whatever goes wrong in it must not end the executor."""
+    op = message.pop("op", None)
+    try:
+        if type(op) is not str or op not in OPERATIONS:
+            raise RefusedError(f"cannot do {op!r}: no such operation")
+        fields, do = OPERATIONS[op]
+        if op == "spawn":
+            message.setdefault("credentials", {})
+        _check(op, fields, message)
+        do(executor, message)
+    except Exception as error:
+        if not isinstance(error, RefusedError):
+            note(f"cannot do {op}: {error!r}")
+        about = {key: value for key in ("run", "worker") if type(value := message.get(key)) is str}
+        executor.link.send({"notice": "refused", "op": str(op), "reason": str(error), **about})
+
+
+def _check(op: str, fields: dict[str, Check], message: Notice) -> None:
+    for field in fields.keys() ^ message.keys():
+        raise RefusedError(f"cannot do {op}: field {field!r} is {'missing' if field in fields else 'unknown'}")
+    for field, check in fields.items():
+        if not check(message[field]):
+            raise RefusedError(
+                f"cannot do {op}: {field} is wrong: {str(message[field])[:80] if field != 'env' else '…'}"
+            )
+
+
+def _name(value: Any) -> bool:
+    return (
+        type(value) is str
+        and 0 < len(value) <= MAX_NAME
+        and value[0] != "."
+        and value.isprintable()
+        and "/" not in value
+    )
+
+
+def _text(value: Any) -> bool:
+    return type(value) is str
+
+
+def _integer(value: Any) -> bool:
+    return type(value) is int
+
+
+def _natural(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _id(value: Any) -> bool:
+    return _natural(value) and value < 0xFFFF_FFFF  # that one means "leave it as it is"; setresuid(2)
+
+
+def _maybe(check: Check) -> Check:
+    return lambda value: value is None or check(value)
+
+
+def _list(check: Check) -> Check:
+    return lambda value: type(value) is list and all(map(check, value))
+
+
+def _map(check: Check) -> Check:
+    return lambda value: type(value) is dict and all(map(_text, value)) and all(map(check, value.values()))
+
+
+def _log(value: Any) -> bool:
+    return (
+        type(value) is dict
+        and value.keys() == {"cap", "segment", "separate"}
+        and _natural(value["cap"])
+        and _natural(value["segment"])
+        and type(value["separate"]) is bool
+    )
+
+
+def _hello(executor: Executor, _: Notice) -> None:
+    executor.link.send(
+        {
+            "notice": "hello",
+            "epoch": executor.journal.epoch,
+            "boot_id": executor.journal.boot,
+            "pid": os.getpid(),
+            "incarnation": executor.incarnation,
+            "version": __version__,
+            "runs": [run.started() | {"frozen": run.frozen} for run in executor.runs.values()],
+            "exits": list(executor.journal.exits.values()),
+        }
+    )
+
+
+def _spawn(executor: Executor, request: Notice) -> None:
+    name = request["run"]
+    run = executor.runs.get(name)
+    if run is not None:
+        if run.report < 0:
+            executor.link.send(run.started())
+    elif name in executor.journal.exits:
+        executor.link.send(executor.journal.exits[name])
+    elif executor.journal.seen(name):
+        reason = f"cannot start: run {name} has ended before, and its end was acknowledged"
+        executor.link.send(exited(name, request["worker"], time.time(), reason=reason))
+    elif executor.leaving:
+        raise RefusedError("cannot do spawn: the executor is leaving")
+    else:
+        executor.spawn(request)
+
+
+def _run(executor: Executor, op: str, request: Notice) -> Run:
+    run = executor.runs.get(request["run"])
+    if run is None:
+        raise RefusedError(f"cannot do {op}: no live run {request['run']}")
+    return run
+
+
+def _signal(executor: Executor, request: Notice) -> None:
+    run, number = _run(executor, "signal", request), request["signal"]
+    if request["scope"] != "main":
+        executor.tree.signal((run,), number, group=request["scope"] == "group")
+    elif run.status is None:
+        os.kill(run.pid, number)
+
+
+def _freeze(executor: Executor, request: Notice) -> None:
+    run = _run(executor, "freeze", request)
+    executor.tree.freeze(run)
+    run.frozen = True
+    executor.link.send({"notice": "frozen", "run": run.id})
+
+
+def _thaw(executor: Executor, request: Notice) -> None:
+    run = _run(executor, "thaw", request)
+    executor.tree.thaw(run)
+    run.frozen = False
+    executor.link.send({"notice": "thawed", "run": run.id})
+
+
+def _kill(executor: Executor, request: Notice) -> None:
+    executor.kill(_run(executor, "kill", request))
+
+
+def _ack(executor: Executor, request: Notice) -> None:
+    reach("before-ack")
+    executor.journal.ack(request["run"])
+    reach("after-ack")
+
+
+def _watch(executor: Executor, request: Notice) -> None:
+    worker, stream = request["worker"], request["stream"]
+    executor.watches[worker, stream] = request["offset"]
+    executor.grew(worker, stream, executor.pipes.log(worker, stream).end)
+
+
+def _forget(executor: Executor, request: Notice) -> None:
+    worker = request["worker"]
+    if any(run.worker == worker for run in executor.runs.values()):
+        raise RefusedError(f"cannot do forget: a run of {worker} is alive")
+    try:
+        executor.pipes.home.forget(worker)
+    except OSError as error:
+        raise RefusedError(
+            f"cannot do forget: the log of {worker} stays: {os.strerror(error.errno or 0).lower()}"
+        ) from None
+    for stream in STREAMS:
+        executor.watches.pop((worker, stream), None)
+    executor.link.send({"notice": "forgotten", "worker": worker})
+
+
+def _reexec(executor: Executor, _: Notice) -> None:
+    try:
+        handover.replace(executor)
+    except OSError as error:
+        note(f"cannot replace itself: {error}")
+        raise RefusedError(f"cannot do reexec: {error}") from None
+
+
+def _leave(executor: Executor, _: Notice) -> None:
+    if executor.runs:
+        raise RefusedError(f"cannot do leave: {len(executor.runs)} runs are alive")
+    executor.leaving = True
+
+
+def _ping(executor: Executor, _: Notice) -> None:
+    executor.link.send({"notice": "pong"})
+
+
+_RUN: dict[str, Check] = {"run": _name}
+_SPAWN: dict[str, Check] = {
+    "run": _name,
+    "worker": _name,
+    "argv": lambda value: _list(_text)(value) and bool(value) and bool(value[0]),
+    "cwd": _text,
+    "env": _map(_text),
+    "env_files": _list(_text),
+    "credentials": lambda value: _map(_name)(value) and all(map(_name, value)),
+    "uid": _maybe(_id),
+    "gid": _maybe(_id),
+    "groups": _maybe(_list(_id)),
+    "umask": _natural,
+    "nice": _maybe(_integer),
+    "rlimits": _map(lambda value: _list(_integer)(value) and len(value) == 2),
+    "log": _log,
+    "linger": lambda value: type(value) in (int, float) and 0 <= value <= MAX_LINGER,
+}
+_SIGNAL: dict[str, Check] = {
+    **_RUN,
+    "signal": lambda value: _natural(value) and 0 < value < signal.NSIG,
+    "scope": lambda value: value in ("main", "group", "tree"),
+}
+
+OPERATIONS: dict[str, tuple[dict[str, Check], Callable[[Executor, Notice], None]]] = {
+    "hello": ({}, _hello),
+    "spawn": (_SPAWN, _spawn),
+    "signal": (_SIGNAL, _signal),
+    "freeze": (_RUN, _freeze),
+    "thaw": (_RUN, _thaw),
+    "kill": (_RUN, _kill),
+    "ack": (_RUN, _ack),
+    "watch": ({"worker": _name, "stream": lambda value: value in STREAMS, "offset": _natural}, _watch),
+    "forget": ({"worker": _name}, _forget),
+    "reexec": ({}, _reexec),
+    "leave": ({}, _leave),
+    "ping": ({}, _ping),
+}

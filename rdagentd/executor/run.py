@@ -1,0 +1,107 @@
+"""A run as the executor has it: one main process, its pipes, and what is to be told about it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+from rdagentd.executor.pipes import Stream
+from rdagentd.executor.proc import tag_of
+
+Notice = dict[str, Any]
+
+
+class Run:
+    """From fork to exit record.
+
+    at: seconds since the epoch. deadline: monotonic seconds at which what is left gets SIGKILL. status: as from wait(2),
+    None while the main process lives. failure: (errno, stage, detail) of a start that failed. report: the pipe on which
+    the child tells of it, -1 once that is known. usage: user seconds, system seconds, bytes.
+    """
+
+    __slots__ = (
+        "at", "deadline", "failure", "frozen", "id", "killing", "linger", "pid", "report", "status", "streams", "tag",
+        "ticks", "usage", "worker",
+    )  # fmt: skip
+
+    def __init__(self, id: str, worker: str, linger: float) -> None:  # noqa: A002
+        self.id = id
+        self.tag = tag_of(id)
+        self.worker = worker
+        self.linger = linger
+        self.streams: list[Stream] = []
+        self.pid = self.ticks = 0
+        self.at = 0.0
+        self.report = -1
+        self.status: int | None = None
+        self.failure: tuple[int, str, str] | None = None
+        self.deadline: float | None = None
+        self.frozen = self.killing = False
+        self.usage = (0.0, 0.0, 0)
+
+    def used(self, user: float, system: float, max_rss: int) -> None:
+        """Adds what a process of the run used: seconds, seconds, bytes."""
+        self.usage = (self.usage[0] + user, self.usage[1] + system, max(self.usage[2], max_rss))
+
+    def starts(self) -> dict[str, int]:
+        """Where its output begins in the worker's logs."""
+        return {stream.name: stream.start for stream in self.streams}
+
+    def started(self) -> Notice:
+        """The notice `started`; pid is None while the exec is under way."""
+        pid = None if self.report >= 0 else self.pid
+        return started(self.id, [self.worker, pid, self.ticks, self.at, self.starts()])
+
+    def exited(self, at: float) -> Notice:
+        """The notice `exited`, once the main process was reaped and the pipes are drained."""
+        notice = exited(self.id, self.worker, at, **self._end())
+        notice["usage"] = dict(zip(("user", "system", "max_rss"), self.usage, strict=True))
+        notice["log"] = {stream.name: stream.log.end for stream in self.streams}
+        notice["started"] = None if self.failure else self.started()
+        notice["dropped"] = sum(stream.dropped for stream in self.streams)
+        return notice
+
+    def _end(self) -> dict[str, Any]:
+        if self.failure is not None:
+            number, stage, detail = self.failure
+            return could_not_start(number, stage, detail)
+        assert self.status is not None
+        if os.WIFSIGNALED(self.status):
+            name = signal_name(os.WTERMSIG(self.status))
+            return {"kind": "signal", "signal": name, "core": os.WCOREDUMP(self.status)}
+        return {"kind": "code", "code": os.WEXITSTATUS(self.status)}
+
+
+def could_not_start(number: int, stage: str, detail: str = "") -> dict[str, Any]:
+    """The fields of `exited` for a start that failed at `stage` with error `number`."""
+    about = f" {detail}" if detail else ""
+    reason = f"cannot start: {stage}{about}: {os.strerror(number).lower()}"
+    return {"kind": "could_not_start", "stage": stage, "errno": number, "reason": reason}
+
+
+def started(run: str, birth: list[Any]) -> Notice:
+    """The notice `started` of a run. birth: worker, pid, start ticks, seconds since the epoch, log starts."""
+    return {"notice": "started", "run": run, **dict(zip(_BIRTH, birth, strict=True))}
+
+
+_BIRTH = ("worker", "pid", "start_ticks", "at", "log")
+
+
+def exited(run: str, worker: str, at: float, **end: Any) -> Notice:
+    """The notice `exited` of a run without a process; `end` replaces what is not as it is by default."""
+    return {
+        "notice": "exited", "run": run, "worker": worker, "kind": "lost", "code": None, "signal": None, "core": False,
+        "stage": None, "errno": None, "reason": "", "at": at, "usage": {"user": 0.0, "system": 0.0, "max_rss": 0},
+        "log": {}, "dropped": 0, "started": None, **end,
+    }  # fmt: skip
+
+
+def signal_name(number: int) -> str:
+    """`SIGKILL` for 9, `SIGRTMIN+3` for 37. See signal(7)."""
+    if signal.SIGRTMIN < number < signal.SIGRTMAX:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"

@@ -1,0 +1,410 @@
+"""The process driver against an executor that is made up."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from rdagentd import __version__
+from rdagentd.drivers import process
+from rdagentd.drivers.identity import identify
+from rdagentd.drivers.process import ProcessDriver, spawn_message
+from rdagentd.model.run import ExitKind, Run
+from rdagentd.model.spec import Limits, Rlimit, Spec, Stop
+from rdagentd.model.worker import Worker
+from rdagentd.protocol import frames
+
+HELLO: dict[str, Any] = {
+    "notice": "hello", "epoch": "e1", "boot_id": "b", "pid": 77, "incarnation": 1, "version": __version__, "runs": [],
+    "exits": [],
+}  # fmt: skip
+STARTED: dict[str, Any] = {
+    "notice": "started", "run": "r1", "worker": "w", "pid": 42, "start_ticks": 7, "at": 1.5, "log": {"out": 10},
+}  # fmt: skip
+EXITED: dict[str, Any] = {
+    "notice": "exited", "run": "r1", "worker": "w", "kind": "code", "code": 3, "signal": None, "core": False, "stage": None,
+    "errno": None, "reason": "", "at": 2.5, "usage": {"user": 0.5, "system": 0.25, "max_rss": 4096}, "log": {"out": 20},
+    "dropped": 0,
+}  # fmt: skip
+WORKER = Worker("w", Spec("w", ("/bin/true",)), 0, run=Run("r1", "w", 1))
+
+
+class Told:
+    """A listener that notes what it is told, and can be waited for."""
+
+    def __init__(self) -> None:
+        self.notes: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *args: self.notes.put_nowait((name, *args))
+
+    async def next(self) -> tuple[Any, ...]:
+        return await asyncio.wait_for(self.notes.get(), 20)
+
+
+class FakeExecutor:
+    """Listens, and lets the test speak for it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.links: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+        self._decoder = frames.Decoder()
+        self._messages: list[dict[str, Any]] = []
+
+    async def listen(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self.server = await asyncio.start_unix_server(lambda *link: self.links.put_nowait(link), self.path)
+
+    async def accept(self) -> None:
+        self.reader, self.writer = await asyncio.wait_for(self.links.get(), 20)
+        self._decoder = frames.Decoder()
+
+    async def hear(self) -> dict[str, Any]:
+        while not self._messages:
+            data = await asyncio.wait_for(self.reader.read(1 << 16), 20)
+            assert data, "the driver hung up"
+            self._messages += self._decoder.feed(data)
+        return self._messages.pop(0)
+
+    def say(self, *messages: dict[str, Any]) -> None:
+        self.writer.write(b"".join(map(frames.pack, messages)))
+
+    async def greet(self, **hello: Any) -> None:
+        await self.accept()
+        assert await self.hear() == {"op": "hello"}
+        self.say({**HELLO, **hello})
+
+
+def talk(tmp_path: Path, test: Callable[[ProcessDriver, FakeExecutor, Told], Awaitable[None]], **options: Any) -> None:
+    """Runs a test with a driver and a made-up executor that does not listen yet."""
+
+    async def run() -> None:
+        told, executor = Told(), FakeExecutor(tmp_path / "x.sock")
+        driver = ProcessDriver(str(executor.path), told, **options)  # type: ignore[arg-type]
+        try:
+            await test(driver, executor, told)
+        finally:
+            driver.close()
+
+    asyncio.run(run())
+
+
+async def connected(driver: ProcessDriver, executor: FakeExecutor, told: Told, **hello: Any) -> tuple[Any, ...]:
+    await executor.listen()
+    driver.open()
+    await executor.greet(**hello)
+    return await told.next()
+
+
+def test_an_executor_of_another_version_replaces_itself_before_it_is_spoken_to(tmp_path: Path) -> None:
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        await executor.listen()
+        driver.open()
+        await executor.greet(version="0.0")
+        assert await executor.hear() == {"op": "reexec"}
+        driver.kill("r1")  # not to the old one: the new one is asked for what is left to be done
+        assert driver.facts() is None and told.notes.empty()
+        executor.writer.close()
+        await executor.greet(version="0.0")  # the program where it was started from is another one: once is enough
+        assert (await told.next())[0] == "connected" and driver.facts() == {"pid": 77, "version": "0.0"}
+        driver.ping()
+        assert await executor.hear() == {"op": "ping"}
+
+    talk(tmp_path, test)
+
+
+def test_an_executor_that_cannot_replace_itself_goes_on_as_it_is(tmp_path: Path) -> None:
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        await executor.listen()
+        driver.open()
+        await executor.greet(version="0.0")
+        assert await executor.hear() == {"op": "reexec"}
+        executor.say({"notice": "refused", "op": "reexec", "reason": "cannot do reexec: no such file"})
+        assert await executor.hear() == {"op": "hello"}
+        executor.say({**HELLO, "version": "0.0"})
+        assert (await told.next())[0] == "connected" and driver.facts() == {"pid": 77, "version": "0.0"}
+
+    talk(tmp_path, test)
+
+
+def test_hello_tells_what_is_held_and_what_has_ended(tmp_path: Path) -> None:
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        assert driver.facts() is None
+        runs = [
+            {**STARTED, "frozen": True},
+            {**STARTED, "run": "r2", "pid": None, "start_ticks": None, "frozen": False},
+        ]
+        word, epoch, held, ended = await connected(driver, executor, told, runs=runs, exits=[EXITED])
+        assert (word, epoch) == ("connected", "e1")
+        assert [(run.run, run.pid, run.frozen, run.log) for run in held] == [
+            ("r1", 42, True, {"out": 10}), ("r2", None, False, {"out": 10}),
+        ]  # fmt: skip
+        assert ended[0].exit.code == 3 and ended[0].usage.max_rss == 4096 and ended[0].log == {"out": 20}
+        assert driver.facts() == {"pid": 77, "version": __version__}
+
+    talk(tmp_path, test)
+
+
+def test_every_request_is_said_as_the_contract_has_it(tmp_path: Path) -> None:
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        await connected(driver, executor, told)
+        driver.signal("r1", "SIGHUP", "tree")
+        driver.freeze("r1")
+        driver.thaw("r1")
+        driver.kill("r1")
+        driver.ack("r1")
+        driver.watch("w", "out", 5)
+        driver.forget("w")
+        driver.ping()
+        driver.spawn(WORKER)
+        assert [await executor.hear() for _ in range(8)] == [
+            {"op": "signal", "run": "r1", "signal": 1, "scope": "tree"},
+            {"op": "freeze", "run": "r1"},
+            {"op": "thaw", "run": "r1"},
+            {"op": "kill", "run": "r1"},
+            {"op": "ack", "run": "r1"},
+            {"op": "watch", "worker": "w", "stream": "out", "offset": 5},
+            {"op": "forget", "worker": "w"},
+            {"op": "ping"},
+        ]
+        assert (await executor.hear())["op"] == "spawn"
+
+    talk(tmp_path, test)
+
+
+def test_notices_reach_the_listener_and_unknown_ones_do_no_harm(tmp_path: Path) -> None:
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        await connected(driver, executor, told)
+        ponged = asyncio.Event()
+        driver.on_pong = ponged.set
+        executor.say(
+            {"notice": "novelty", "x": 1},
+            {"no": "notice"},
+            {"notice": ["list"]},
+            {"notice": "refused", "op": "kill", "reason": "no live run"},
+            {"notice": "frozen", "run": "r1"},
+            STARTED,
+            {"notice": "grew", "worker": "w", "stream": "out", "end": 12},
+            EXITED,
+            {"notice": "pong"},
+        )
+        started, grew, ended = [await told.next() for _ in range(3)]
+        assert (started[0], started[1].pid) == ("started", 42)
+        assert grew == ("grew", "w", "out", 12)
+        assert (ended[0], ended[1].exit.reason) == ("ended", "exited with code 3")
+        await asyncio.wait_for(ponged.wait(), 20)
+
+    talk(tmp_path, test)
+
+
+def test_what_comes_before_the_hello_stands_in_it(tmp_path: Path) -> None:
+    """A run may end between accept and hello: its start was told to a daemon that died."""
+
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        await executor.listen()
+        driver.open()
+        await executor.accept()
+        await executor.hear()
+        executor.say(EXITED, {**HELLO, "exits": [{**EXITED, "started": STARTED}]})
+        word, _, _, ended = await told.next()
+        assert word == "connected" and ended[0].started.pid == 42
+
+    talk(tmp_path, test)
+
+
+def test_it_connects_again_when_the_executor_was_away(tmp_path: Path) -> None:
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        await connected(driver, executor, told)
+        executor.writer.close()
+        assert (await told.next())[0] == "lost"
+        assert driver.facts() is None
+        driver.kill("r1")  # nobody hears it, and nobody may be hurt
+        await executor.greet(epoch="e2")
+        assert (await told.next())[:2] == ("connected", "e2")
+
+    talk(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\xff\xff\xff\xff",
+        b"\0\0\0\1\xc1",
+        frames.pack({"notice": "started", "run": "r1"}),
+        frames.pack({**EXITED, "kind": "novelty"}),
+        frames.pack({**HELLO, "runs": 5}),
+        frames.pack({"notice": "grew"}),
+    ],
+)
+def test_an_executor_that_talks_nonsense_is_left_and_tried_again(tmp_path: Path, garbage: bytes) -> None:
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        await connected(driver, executor, told)
+        executor.writer.write(garbage)
+        assert (await told.next())[0] == "lost"
+        await executor.greet()
+        assert (await told.next())[0] == "connected"
+
+    talk(tmp_path, test)
+
+
+def test_one_that_never_says_hello_rightly_is_asked_ever_more_seldom(tmp_path: Path, monkeypatch) -> None:
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        delays: list[float] = []
+        real = asyncio.sleep
+
+        async def sleep(delay: float) -> None:
+            delays.append(delay)
+            await real(0)
+
+        monkeypatch.setattr(process.asyncio, "sleep", sleep)
+        await executor.listen()
+        driver.open()
+        for _ in range(9):
+            await executor.accept()
+            executor.say({**HELLO, "epoch": None, "runs": None})
+        assert delays[:8] == [*process._RETRY, process._RETRY[-1]]
+        assert told.notes.empty()
+
+    talk(tmp_path, test)
+
+
+def test_nothing_is_said_before_hello_is_answered(tmp_path: Path) -> None:
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        await executor.listen()
+        driver.open()
+        await executor.accept()
+        assert await executor.hear() == {"op": "hello"}
+        driver.spawn(WORKER)
+        executor.say(HELLO)
+        assert (await told.next())[0] == "connected"
+        driver.ping()
+        assert await executor.hear() == {"op": "ping"}
+
+    talk(tmp_path, test)
+
+
+def test_an_executor_is_started_until_one_answers(tmp_path: Path) -> None:
+    launches: list[int] = []
+
+    def launch() -> None:
+        launches.append(1)
+        if len(launches) == 1:
+            raise OSError("no space left on device")
+        if len(launches) == 3:
+            listening.set()
+
+    listening = asyncio.Event()
+
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        driver.open()
+        await asyncio.wait_for(listening.wait(), 20)
+        await executor.listen()
+        await executor.greet()
+        assert (await told.next())[0] == "connected"
+
+    talk(tmp_path, test, launch=launch)
+
+
+def test_leave_is_over_when_the_executor_has_gone(tmp_path: Path) -> None:
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        await connected(driver, executor, told)
+        left = asyncio.Event()
+        driver.on_left = left.set
+        driver.leave()
+        driver.leave()
+        assert await executor.hear() == {"op": "leave"}
+        executor.writer.close()
+        await asyncio.wait_for(left.wait(), 20)
+        assert told.notes.empty()
+
+    talk(tmp_path, test)
+
+
+def test_leave_reaches_an_executor_that_is_only_being_started(tmp_path: Path) -> None:
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        driver.open()
+        left = asyncio.Event()
+        driver.on_left = left.set
+        driver.leave()
+        await executor.listen()
+        await executor.greet()
+        assert await executor.hear() == {"op": "leave"}
+        executor.writer.close()
+        await asyncio.wait_for(left.wait(), 20)
+
+    talk(tmp_path, test, launch=lambda: None)
+
+
+def test_a_leave_that_is_refused_can_be_said_again(tmp_path: Path) -> None:
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        await connected(driver, executor, told)
+        driver.leave()
+        assert await executor.hear() == {"op": "leave"}
+        executor.say({"notice": "refused", "op": "leave", "reason": "1 runs are alive"}, STARTED)
+        await told.next()
+        driver.leave()
+        assert await executor.hear() == {"op": "leave"}
+
+    talk(tmp_path, test)
+
+
+def test_a_run_of_an_unknown_user_could_not_start(tmp_path: Path) -> None:
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        await connected(driver, executor, told)
+        driver.spawn(Worker("w", Spec("w", ("/bin/true",), user="nobody-here"), 0, run=Run("r1", "w", 1)))
+        word, ended = await told.next()
+        assert (word, ended.run, ended.exit.kind, ended.exit.stage) == ("ended", "r1", ExitKind.COULD_NOT_START, "user")
+        assert "no such user" in ended.exit.reason
+
+    talk(tmp_path, test)
+
+
+def test_spawn_carries_the_whole_spec() -> None:
+    spec = Spec(
+        "w", ("/bin/agent", "-v"), directory="/srv", environment={"HOME": "/mine"}, environment_file=("/etc/agent.env",),
+        umask=0o077, nice=5, limits=Limits(nofile=Rlimit(10, None), core=None), stop=Stop(grace=3.0),
+    )  # fmt: skip
+    message = spawn_message(Worker("w", spec, 0, run=Run("r1", "w", 1)), identify("daemon", None, 0, 0))
+    assert message["argv"] == ["/bin/agent", "-v"] and message["cwd"] == "/srv"
+    assert message["env"]["HOME"] == "/mine" and message["env"]["USER"] == "daemon"
+    assert message["rlimits"] == {"RLIMIT_NOFILE": [10, -1]}
+    assert (message["umask"], message["nice"], message["linger"]) == (0o077, 5, 3.0)
+    assert "credentials" not in message, "an older executor would refuse a field that it does not know"
+    secret = Worker("w", attrs.evolve(spec, credentials={"key": "openai"}), 0, run=Run("r1", "w", 1))
+    assert spawn_message(secret, identify("daemon", None, 0, 0))["credentials"] == {"key": "openai"}
+    assert frames.Decoder().feed(frames.pack(message)) == [message]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"kind": "code", "code": 3}, "exited with code 3"),
+        ({"kind": "signal", "signal": "SIGSEGV", "core": True}, "killed by SIGSEGV (core dumped)"),
+        ({"kind": "signal", "signal": "SIGTERM"}, "killed by SIGTERM"),
+        ({"kind": "could_not_start", "stage": "exec", "errno": 2}, "could not start: exec: No such file or directory"),
+        ({"kind": "could_not_start", "stage": "exec: /x", "reason": "broken"}, "could not start: exec: /x: broken"),
+        ({"kind": "lost", "reason": "the executor died"}, "the executor died"),
+        ({"kind": "lost"}, "lost: nobody saw how it ended"),
+    ],
+)
+def test_an_end_is_told_in_words(fields: dict[str, Any], words: str) -> None:
+    ended = process.ended_run({**EXITED, "code": None, **fields})
+    assert ended.exit.reason == words
+
+
+def test_the_executor_s_user_is_taken_from_the_socket(tmp_path: Path) -> None:
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        await connected(driver, executor, told)
+        driver.spawn(WORKER)
+        assert (await executor.hear())["uid"] is None
+        driver._uid = 4242
+        driver.spawn(WORKER)
+        assert (await executor.hear())["uid"] == os.geteuid()
+
+    talk(tmp_path, test)

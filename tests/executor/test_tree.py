@@ -1,0 +1,246 @@
+"""Nothing of a run escapes: whatever it forks, wherever that hides."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from rdagentd.executor import proc, tree
+from rdagentd.executor.run import Run
+from tests.executor.conftest import PYTHON, SYSTEM_PYTHON, TIMEOUT, Executor, ended, lines_of, needs_root, state_of
+
+ESCAPES = {
+    "child": "subprocess.Popen(SLEEP)",
+    "session": "subprocess.Popen(SLEEP, start_new_session=True)",
+    "group": "subprocess.Popen(SLEEP, process_group=0)",
+    "double fork": "daemon(SLEEP)",
+    "double fork without environment": "daemon(SLEEP, env={})",
+    "double fork without a trace": "nameless()",
+    "without descriptors": "daemon(SLEEP, stdin=NULL, stdout=NULL, stderr=NULL)",
+    "ignores SIGTERM": "daemon([sys.executable, '-c', 'import signal, time; signal.signal(15, signal.SIG_IGN);"
+    " print(0, flush=True); time.sleep(1000)'])",
+    "stopped": "os.kill(subprocess.Popen(SLEEP).pid, 19)",
+}
+HEAD = '''
+import os, subprocess, sys, time
+SLEEP, NULL = ["sleep", "1000"], subprocess.DEVNULL
+def daemon(argv, **how):
+    if os.fork() == 0:
+        os.setsid()
+        print("pid", subprocess.Popen(argv, start_new_session=True, **how).pid, flush=True)
+        os._exit(0)
+    os.wait()
+NAMELESS = """
+import resource, time
+resource.setrlimit(10, (5, 5))  # the tag of the run
+print(flush=True)
+time.sleep(1000)
+"""
+def nameless():
+    if os.fork() == 0:
+        os.setsid()
+        child = subprocess.Popen([sys.executable, "-c", NAMELESS], start_new_session=True, env={}, stdout=subprocess.PIPE)
+        child.stdout.readline()
+        print("pid", child.pid, flush=True)
+        os._exit(0)
+    os.wait()
+'''
+
+
+def left_of(executor: Executor) -> list[int]:
+    """Processes whose parent is the executor."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            fields = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[1]) == executor.pid:
+            found.append(int(name))
+    return found
+
+
+@pytest.mark.parametrize("how", ESCAPES)
+def test_what_is_left_when_the_main_process_ends(executor: Executor, how: str) -> None:
+    end = executor.python(HEAD + ESCAPES[how], linger=0.3)
+    assert (end["kind"], end["code"]) == ("code", 0)
+    assert left_of(executor) == []
+
+
+@pytest.mark.parametrize("how", ESCAPES)
+def test_kill(executor: Executor, how: str) -> None:
+    assert executor.client is not None
+    run = executor.spawn(PYTHON, "-c", HEAD + ESCAPES[how] + "\nprint('there', flush=True)\ntime.sleep(1000)")
+    lines_of(executor, 2 if "daemon" in ESCAPES[how] or "nameless" in ESCAPES[how] else 1)
+    executor.client.send("kill", run=run)
+    assert executor.client.wait("exited", run=run)["signal"] == "SIGKILL"
+    assert left_of(executor) == []
+
+
+def test_descendants_get_sigterm_first(executor: Executor, tmp_path: Path) -> None:
+    trap = f"trap 'echo bye > {tmp_path}/said; exit' TERM; echo ready; while :; do sleep 0.05; done"
+    executor.run("sh", "-c", f'sh -c "$1" & while [ ! -s {executor.logs}/w/out/* ]; do sleep 0.01; done', "sh", trap)
+    assert (tmp_path / "said").read_text() == "bye\n"
+
+
+def test_linger_zero_kills_at_once(executor: Executor) -> None:
+    begin = time.monotonic()
+    executor.run("sh", "-c", "trap '' TERM; sleep 1000 & exit 3", linger=0)
+    assert time.monotonic() - begin < TIMEOUT / 2, "it did not wait for the sleep"
+    assert left_of(executor) == []
+
+
+def test_a_nameless_orphan_stays_until_its_last_possible_run_ends(executor: Executor) -> None:
+    assert executor.client is not None
+    first = executor.spawn("sleep", "1000", worker="first")
+    executor.client.wait("started", run=first)
+    executor.run(PYTHON, "-c", HEAD + "nameless()", worker="second")
+    pid = int(executor.log("second").split()[1])
+    assert state_of(pid) is not None, "it may belong to the first as well"
+    executor.client.send("signal", run=first, signal=15, scope="main")
+    assert executor.client.wait("exited", run=first)["signal"] == "SIGTERM"
+    assert ended(pid)
+    assert left_of(executor) == []
+
+
+def test_an_orphan_of_one_run_is_not_another_runs(executor: Executor) -> None:
+    assert executor.client is not None
+    run = executor.spawn(PYTHON, "-c", HEAD + "daemon(SLEEP)\ntime.sleep(1000)", worker="a")
+    pid = int(lines_of(executor, 1, "a")[0].split()[1])
+    executor.run("true", worker="b")
+    assert state_of(pid) is not None
+    executor.client.send("kill", run=run)
+    executor.client.wait("exited", run=run)
+    assert state_of(pid) is None
+
+
+def test_a_stranger_who_holds_the_pipe_hangs_nothing(executor: Executor) -> None:
+    """The test itself opens the write end, through /proc, and keeps it."""
+    assert executor.client is not None
+    run = executor.spawn("sh", "-c", "echo first; read x < /dev/null; sleep 1000")
+    lines_of(executor, 1)
+    pid = next(pid for pid in left_of(executor))
+    held = os.open(f"/proc/{pid}/fd/1", os.O_WRONLY)
+    try:
+        executor.client.send("kill", run=run)
+        assert executor.client.wait("exited", run=run)["log"] == {"out": 6}
+    finally:
+        os.close(held)
+
+
+@needs_root
+def test_fork_bomb_within_its_limit(executor: Executor) -> None:
+    """A bomb of its own user, bounded by NPROC, ends with its run."""
+    assert executor.client is not None
+    bomb = "import os\nprint('go', flush=True)\nwhile True:\n  try: os.fork()\n  except OSError: pass"
+    run = executor.spawn(
+        SYSTEM_PYTHON, "-c", bomb, uid=54321, gid=54321, groups=[], rlimits={"RLIMIT_NPROC": [60, 60]}, nice=19
+    )
+    lines_of(executor, 1)
+    executor.client.send("kill", run=run)
+    assert executor.client.wait("exited", run=run)["signal"] == "SIGKILL"
+    assert left_of(executor) == []
+    assert not [pid for pid in filter(str.isdigit, os.listdir("/proc")) if uid_of(pid) == 54321]
+
+
+def uid_of(pid: str) -> int:
+    try:
+        return os.stat(f"/proc/{pid}").st_uid
+    except FileNotFoundError:
+        return -1
+
+
+def test_freeze_and_thaw(executor: Executor) -> None:
+    assert executor.client is not None
+    run = executor.spawn(PYTHON, "-c", HEAD + "daemon(SLEEP)\nprint(os.getpid(), flush=True)\ntime.sleep(1000)")
+    pids = [int(line.split()[-1]) for line in lines_of(executor, 2)]
+    assert executor.client.ask("freeze", "frozen", run=run)["run"] == run
+    assert wait_for_states(pids, "T")
+    assert [entry["frozen"] for entry in executor.client.ask("hello", "hello")["runs"]] == [True]
+    executor.client.ask("thaw", "thawed", run=run)
+    assert wait_for_states(pids, "S")
+    assert [entry["frozen"] for entry in executor.client.ask("hello", "hello")["runs"]] == [False]
+    executor.client.ask("freeze", "frozen", run=run)
+    executor.client.send("kill", run=run)
+    executor.client.wait("exited", run=run)
+    assert left_of(executor) == []
+
+
+def wait_for_states(pids: list[int], letter: str) -> bool:
+    """A signal is taken when its process is scheduled next; there is no event to wait for."""
+    deadline = time.monotonic() + TIMEOUT
+    while any(state_of(pid) != letter for pid in pids):
+        assert time.monotonic() < deadline, [state_of(pid) for pid in pids]
+        time.sleep(0.005)
+    return True
+
+
+@pytest.mark.parametrize(("scope", "hit"), [("main", "m"), ("group", "gm"), ("tree", "gmt")])
+def test_scope_of_a_signal(executor: Executor, scope: str, hit: str) -> None:
+    """m: the main process, g: another one of its group, t: one in a session of its own. Each tells when it is hit."""
+    assert executor.client is not None
+    part = "trap 'echo hit $0' USR1; echo ready $0; while :; do sleep 0.02; done"
+    run = executor.spawn("sh", "-c", f'sh -c "$1" g & setsid sh -c "$1" t & {part}', "m", part)
+    ready = lines_of(executor, 3)
+    assert sorted(ready) == ["ready g", "ready m", "ready t"]
+    executor.client.send("signal", run=run, signal=10, scope=scope)
+    hits: list[str] = []
+    for count in range(4, 20):  # shells tell of their sleeps, too, when these are hit
+        hits = [line[-1] for line in lines_of(executor, count) if line.startswith("hit")]
+        if len(hits) == len(hit):
+            break
+    assert sorted(hits) == sorted(hit)
+    executor.client.send("kill", run=run)
+    executor.client.wait("exited", run=run)
+
+
+def test_sigterm_ends_all_and_leaves(executor: Executor) -> None:
+    assert executor.client is not None and executor.process is not None
+    polite, stubborn = executor.spawn("sleep", "1000"), executor.spawn(
+        PYTHON, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); print(0, flush=True); time.sleep(1000)",
+        worker="s", linger=0.2,
+    )  # fmt: skip
+    lines_of(executor, 1, "s")
+    executor.process.terminate()
+    assert executor.client.wait("exited", run=polite)["signal"] == "SIGTERM"
+    assert executor.client.wait("exited", run=stubborn)["signal"] == "SIGKILL"
+    assert executor.process.wait(TIMEOUT) == 0
+    assert not executor.path.exists()
+
+
+def test_where_the_kernel_lists_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CONFIG_PROC_CHILDREN, in the place of a scan: the list is told by a file of the same form."""
+    monkeypatch.setattr(tree, "_CHILDREN", str(tmp_path / "children"))
+    (tmp_path / "children").write_text("")
+    runs = {name: Run(name, "w", 0.0) for name in "ab"}
+    family = tree.Tree(runs)
+    environments: tuple[dict[str, str], ...] = ({}, {"RDAGENTD_RUN": "b"}, {})
+    processes = [subprocess.Popen(["sleep", "1000"], env=environment) for environment in environments]
+    try:
+        main, marked, nameless = (process.pid for process in processes)
+        runs["a"].pid, runs["a"].ticks = main, proc.start_ticks(main)
+        runs["b"].pid, runs["b"].ticks = 1 << 30, runs["a"].ticks + 10**9
+        family.mains[main] = runs["a"]
+        for pid in (main, marked, nameless):
+            exec_done(pid)
+        (tmp_path / "children").write_text(f"{main} {marked} {nameless} ")
+        family.look()
+        assert family.owners == {marked: {runs["b"]}, nameless: {runs["a"]}}
+        assert family.left(runs["a"]) and family.left(runs["b"])
+        assert set(family.reaped(marked)) == {runs["b"]} and not family.left(runs["b"])
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def exec_done(pid: int) -> None:
+    """Until the child is the program that it was to become (Popen may return earlier with vfork)."""
+    deadline = time.monotonic() + TIMEOUT
+    while Path(f"/proc/{pid}/comm").read_text() != "sleep\n":
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
