@@ -1,0 +1,1 @@
+"""The control socket: one literal table of operations, and the server that answers."""

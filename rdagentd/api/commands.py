@@ -1,0 +1,214 @@
+"""Operations that change something. Each is on disk before it is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal as signals
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from rdagentd.api.context import Context
+from rdagentd.api.peer import Access
+from rdagentd.config.problems import SpecError
+from rdagentd.config.spec import decode_spec, diff_specs
+from rdagentd.config.workers import decode_document
+from rdagentd.core import events as ev
+from rdagentd.core.changes import is_new_beginning, needs_restart
+from rdagentd.model.spec import Spec
+from rdagentd.model.worker import AT_REST, LIVE, Worker
+from rdagentd.protocol.errors import CONFLICT, FORBIDDEN, INVALID, ProtocolError
+
+SIGNALS = frozenset(name for name in dir(signals) if name.startswith("SIG") and not name.startswith("SIG_"))
+
+Handler = Callable[[Context, dict[str, Any]], Coroutine[Any, Any, Any]]
+
+
+def _standing(worker: Worker | None, name: str) -> dict[str, Any]:
+    if worker is None:
+        return {"name": name, "state": "removed", "want": "down", "reason": None}
+    reason = worker.reason
+    return {
+        "name": name,
+        "state": worker.state.value,
+        "want": worker.want.value,
+        "reason": reason and {"code": reason.code, "text": reason.text},
+    }
+
+
+# --- one verb for many workers ----------------------------------------------------------------------------------------
+
+
+def verb(make: Callable[[Worker, int, dict[str, Any]], ev.Request]) -> Handler:
+    """A handler that makes one event for each chosen worker and tells how each fared."""
+
+    async def handler(context: Context, args: dict[str, Any]) -> Any:
+        chosen = context.select(args["select"])
+        names = [worker.name for worker in chosen if context.operate(worker) is None]
+        if names:
+            context.asked(names, **{key: value for key, value in args.items() if key != "select"})
+        asked = [(worker, _ask(context, worker, make(worker, context.peer.uid, args))) for worker in chosen]
+        return {"workers": [await _fared(context, worker, answer) for worker, answer in asked]}
+
+    return handler
+
+
+def _ask(context: Context, worker: Worker, event: ev.Request) -> asyncio.Future[None]:
+    refused = context.operate(worker)
+    if refused is None:
+        return context.daemon.supervisor.ask(event)
+    context.refused(refused)
+    answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    answer.set_exception(refused)
+    return answer
+
+
+async def _fared(context: Context, before: Worker, answer: asyncio.Future[None]) -> dict[str, Any]:
+    error = None
+    try:
+        await answer
+    except ProtocolError as refused:
+        error = {"code": refused.code, "message": refused.message}
+    after = context.daemon.supervisor.engine.workers.get(before.name)
+    return {**_standing(after, before.name), "changed": after is not before, "error": error}
+
+
+start = verb(lambda worker, by, args: ev.StartRequested(worker.name, by))
+stop = verb(lambda worker, by, args: ev.StopRequested(worker.name, by))
+restart = verb(lambda worker, by, args: ev.RestartRequested(worker.name, by))
+pause = verb(lambda worker, by, args: ev.PauseRequested(worker.name, by))
+resume = verb(lambda worker, by, args: ev.ResumeRequested(worker.name, by))
+kill = verb(lambda worker, by, args: ev.KillRequested(worker.name, by))
+remove = verb(lambda worker, by, args: ev.RemoveRequested(worker.name, by, args["force"]))
+signal = verb(lambda worker, by, args: ev.SignalRequested(worker.name, by, args["signal"], args["scope"]))
+
+
+# --- specs ------------------------------------------------------------------------------------------------------------
+
+
+async def submit(context: Context, args: dict[str, Any]) -> Any:
+    """A new worker; without a name it gets one after its command."""
+    raw = dict(args["spec"])
+    unnamed = not raw.get("name")
+    while True:
+        if unnamed:
+            raw["name"] = _free_name(context, raw.get("command"))
+        spec = _decoded(lambda: decode_spec(raw))
+        _may_run_as(context, spec)
+        context.asked([spec.name])
+        try:
+            await context.daemon.supervisor.ask(ev.SubmitRequested(spec, context.peer.uid, args["start"]))
+            break
+        except ProtocolError as error:
+            if not unnamed or error.code != CONFLICT:  # somebody took the name in the same moment: the next one
+                raise
+    worker = context.daemon.supervisor.engine.workers.get(spec.name)
+    return {**_standing(worker, spec.name), "revision": worker.revision if worker else 1}
+
+
+def _free_name(context: Context, command: Any) -> str:
+    first = command[0] if isinstance(command, list) and command and isinstance(command[0], str) else "worker"
+    base = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in os.path.basename(first))  # noqa: PTH119
+    base = base.lstrip("._-")[:48] or "worker"
+    workers = context.daemon.supervisor.engine.workers
+    return next(name for number in itertools.count(1) if (name := f"{base}-{number}") not in workers)
+
+
+def _decoded(decode: Callable[[], Any]) -> Any:
+    try:
+        return decode()
+    except SpecError as error:
+        problems = [{"path": p.path, "message": str(p)} for p in error.problems]
+        raise ProtocolError(INVALID, str(error), {"problems": problems}) from None
+
+
+def _may_run_as(context: Context, spec: Spec) -> None:
+    """Raises ProtocolError for what the submitter could not do alone: be somebody else, or go before the others."""
+    chosen = [key for key, is_chosen in _FOR_ADMINS.items() if is_chosen(spec)]
+    if chosen and context.peer.role is not Access.ADMIN:
+        text = f"cannot {context.op} {spec.name}: only administrators may set {', '.join(chosen)}; leave that out"
+        raise ProtocolError(FORBIDDEN, text, {"worker": spec.name})
+
+
+_FOR_ADMINS: dict[str, Callable[[Spec], bool]] = {
+    "user": lambda spec: spec.user is not None,
+    "group": lambda spec: spec.group is not None,
+    "credentials": lambda spec: bool(spec.credentials),
+    "nice below 0": lambda spec: spec.nice < 0,
+    "limits.nice": lambda spec: spec.limits.nice is not None,
+    "limits.rtprio": lambda spec: spec.limits.rtprio is not None,
+}
+"""The executor would do these as root, and credentials are the machine's."""
+
+
+# --- apply ------------------------------------------------------------------------------------------------------------
+
+
+async def apply(context: Context, args: dict[str, Any]) -> Any:
+    """Makes the workers as the documents say; what did not change is not touched."""
+    specs: list[Spec] = []
+    for document in args["documents"]:
+        where, base = document.get("where"), document.get("base")
+        if type(where) is not str or type(document.get("document")) is not dict or not isinstance(base, str | None):
+            raise ProtocolError(INVALID, "cannot apply: each document must be {where: text, base: text, document: map}")
+        specs += _decoded(lambda: decode_document(document["document"], where, base))  # noqa: B023
+    names = [spec.name for spec in specs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ProtocolError(CONFLICT, f"cannot apply: worker {twice} stands in it twice")
+    return {"changes": await apply_specs(context, specs, args["dry_run"], args["prune"])}
+
+
+async def apply_specs(context: Context, specs: Sequence[Spec], dry_run: bool, prune: bool) -> list[dict[str, Any]]:
+    """The changes that lead to these specs, made unless `dry_run`. All are allowed before any is made."""
+    workers = context.daemon.supervisor.engine.workers
+    planned = [_plan(context, workers.get(spec.name), spec) for spec in specs]
+    if prune:
+        named = {spec.name for spec in specs}
+        planned += [_removal(context, workers[name]) for name in sorted(workers) if name not in named]
+    if not dry_run:
+        changed = [change["name"] for change, event in planned if event is not None]
+        if changed:
+            context.asked(changed)
+        await asyncio.gather(*(context.daemon.supervisor.ask(event) for _, event in planned if event is not None))
+    return [change for change, _ in planned]
+
+
+def _plan(context: Context, worker: Worker | None, spec: Spec) -> tuple[dict[str, Any], ev.Event | None]:
+    _may_run_as(context, spec)
+    if worker is None:
+        change: dict[str, Any] = {"name": spec.name, "action": "create", "fields": []}
+        return change, ev.SubmitRequested(spec, context.peer.uid)
+    refused = context.operate(worker)
+    if refused is not None:
+        raise refused
+    fields = [{"field": path, "old": old, "new": new} for path, old, new in diff_specs(worker.spec, spec)]
+    if not fields:
+        return {"name": spec.name, "action": "none", "fields": []}, None
+    again = (worker.state in LIVE and needs_restart(worker.spec, spec)) or (
+        worker.state in AT_REST and is_new_beginning(worker, worker.spec, spec)
+    )
+    change = {"name": spec.name, "action": "restart" if again else "update", "fields": fields}
+    return change, ev.SpecChanged(spec.name, spec, context.peer.uid)
+
+
+def _removal(context: Context, worker: Worker) -> tuple[dict[str, Any], ev.Event | None]:
+    refused = context.operate(worker)
+    if refused is not None:
+        raise refused
+    change = {"name": worker.name, "action": "remove", "fields": []}
+    return change, ev.RemoveRequested(worker.name, context.peer.uid, force=True)
+
+
+async def reload(context: Context, args: dict[str, Any]) -> Any:
+    """Reads the configuration and workers.d again."""
+    context.asked()
+    return {"changes": await context.daemon.reload(context.peer.uid)}
+
+
+async def drain(context: Context, args: dict[str, Any]) -> Any:
+    """Stops all workers, as `systemctl stop` does; answered when none is left."""
+    context.asked()
+    await context.daemon.drain()
+    return {}

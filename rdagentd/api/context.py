@@ -1,0 +1,108 @@
+"""What a handler gets: the daemon's parts, and who asks."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import Factory, field, frozen
+
+from rdagentd.api.audit import Audit
+from rdagentd.api.peer import Peer
+from rdagentd.model.worker import Worker
+from rdagentd.protocol.errors import FORBIDDEN, INVALID, NOT_FOUND, ProtocolError
+from rdagentd.supervisor.rows import Rows
+from rdagentd.supervisor.supervisor import Supervisor
+
+_MOST_GLOBS = 64
+_LONGEST_GLOB = 256
+"""Each pattern is compiled, and compared with every name: bounded, so that no request holds up the others."""
+
+
+@frozen
+class Daemon:
+    """What the operations work on.
+
+    reload reads the configuration again and returns the changes; drain stops all workers, then daemon and executor leave.
+    """
+
+    supervisor: Supervisor
+    rows: Rows
+    logs: Path
+    reload: Callable[[int], Any]
+    drain: Callable[[], Any]
+    audit: Audit = field(init=False, default=Factory(lambda self: Audit(self.supervisor), takes_self=True))
+
+
+@frozen
+class Context:
+    """One request's surroundings. op: what is asked for."""
+
+    daemon: Daemon
+    peer: Peer
+    request: Any
+    op: str = "operate"
+
+    def select(self, select: Mapping[str, Any]) -> list[Worker]:
+        """Workers chosen by name, glob and label, by name. Raises ProtocolError(not_found) for what matches nothing."""
+        workers = self.daemon.supervisor.engine.workers
+        names, labels = _checked(select)
+        if not names:
+            chosen: Sequence[Worker] = list(workers.values())
+        else:
+            chosen = [workers[name] for name in _matching(names, workers)]
+        if labels:
+            chosen = [worker for worker in chosen if labels.items() <= worker.spec.labels.items()]
+            if not chosen:
+                said = ", ".join(f"{key}={value}" for key, value in labels.items())
+                raise ProtocolError(NOT_FOUND, f"cannot find worker: none has the label {said}")
+        return sorted(chosen, key=lambda worker: worker.name)
+
+    def operate(self, worker: Worker) -> ProtocolError | None:
+        """Why this person may not operate the worker; None if so."""
+        if self.peer.owns(worker.owner):
+            return None
+        text = f"cannot {self.op} {worker.name}: it belongs to uid {worker.owner}, you are uid {self.peer.uid}"
+        text += "; ask its owner or an administrator (group rdagentd-admin)"
+        return ProtocolError(FORBIDDEN, text, {"worker": worker.name})
+
+    def asked(self, names: Sequence[str] = (), **data: Any) -> None:
+        """Notes in the event log that this is asked for, and is allowed."""
+        self.daemon.audit.asked(self.peer, self.op, names, **data)
+
+    def refused(self, error: ProtocolError) -> None:
+        """Notes in the event log that this was asked for by somebody who may not."""
+        self.daemon.audit.refused(self.peer, self.op, error.message, error.details.get("worker"))
+
+
+def _checked(select: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
+    names, labels = select.get("names", []), select.get("labels", {})
+    known = set(select) <= {"names", "labels"}
+    typed = type(names) is list and type(labels) is dict and all(type(name) is str for name in names)
+    if not known or not typed or not all(type(value) is str for value in labels.values()):
+        raise ProtocolError(INVALID, "cannot select workers: select must be {names: [text], labels: {text: text}}")
+    globs = [name for name in names if _is_glob(name)]
+    if len(globs) > _MOST_GLOBS or any(len(glob) > _LONGEST_GLOB for glob in globs):
+        text = f"cannot select workers: at most {_MOST_GLOBS} patterns of {_LONGEST_GLOB} characters each"
+        raise ProtocolError(INVALID, text)
+    return names, labels
+
+
+def _is_glob(name: str) -> bool:
+    return any(c in name for c in "*?[")
+
+
+def _matching(names: Sequence[str], workers: Mapping[str, Worker]) -> list[str]:
+    found: dict[str, None] = {}
+    for name in names:
+        if name in workers:
+            found[name] = None
+            continue
+        matches = fnmatch.filter(workers, name) if _is_glob(name) else []
+        if not matches:
+            kind = "matches" if _is_glob(name) else "is called"
+            raise ProtocolError(NOT_FOUND, f"cannot find worker: none {kind} {name[:64]}", {"name": name[:64]})
+        found.update(dict.fromkeys(matches))
+    return list(found)

@@ -1,0 +1,123 @@
+"""Operations that only tell."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import Any
+
+from rdagentd import __version__
+from rdagentd.api.context import Context
+from rdagentd.config.spec import encode_spec
+from rdagentd.model.worker import AT_REST, State, Worker
+from rdagentd.protocol.errors import NOT_FOUND, OVER_CAPACITY, ProtocolError
+from rdagentd.store.schema import VERSION as SCHEMA
+from rdagentd.supervisor.rows import pack_reply, run_row, worker_row
+from rdagentd.supervisor.why import why as explain
+
+PROTOCOL = 1
+
+MOST_SHOWN = 1000
+"""Workers that `show` and `why` answer about at once: each brings its history."""
+
+
+def ping(context: Context, args: dict[str, Any]) -> Any:
+    """That the daemon answers, and whether it can keep what it promises."""
+    supervisor = context.daemon.supervisor
+    return {
+        "pid": os.getpid(),
+        "version": __version__,
+        "uptime": time.monotonic() - supervisor.since,
+        "problem": supervisor.store_error,
+    }
+
+
+def version(context: Context, args: dict[str, Any]) -> Any:
+    """Versions of everything."""
+    facts = context.daemon.supervisor.driver.facts()
+    return {"version": __version__, "protocol": PROTOCOL, "schema": SCHEMA, "executor": facts and dict(facts)}
+
+
+def status(context: Context, args: dict[str, Any]) -> bytes:
+    """Rows of the chosen workers."""
+    return pack_reply(context.request, context.daemon.rows.packed(context.select(args["select"])))
+
+
+async def show(context: Context, args: dict[str, Any]) -> Any:
+    """Everything that is known of the chosen workers; the environment's values only to whom they belong."""
+    supervisor = context.daemon.supervisor
+    store = supervisor.store
+    shown = []
+    for worker in _few(context, args, "show"):
+        runs = await asyncio.to_thread(store.runs, worker.name)
+        revisions = await asyncio.to_thread(store.revisions, worker.name)
+        shown.append(
+            {
+                "spec": encode_spec(worker.spec, hide=not context.peer.owns(worker.owner)),
+                "row": worker_row(supervisor.engine, worker, time.monotonic()),
+                "runs": [run_row(run) for run in runs],
+                "revisions": [{"revision": revision, "at": at, "by": by} for revision, at, by in revisions],
+            }
+        )
+    return shown
+
+
+async def why(context: Context, args: dict[str, Any]) -> Any:
+    """Why each chosen worker is where it is, in sentences."""
+    supervisor = context.daemon.supervisor
+    told = []
+    for worker in _few(context, args, "explain"):
+        runs = await asyncio.to_thread(supervisor.store.runs, worker.name, 10)
+        told.append(explain(supervisor.engine, worker, runs, time.monotonic()))
+    return told
+
+
+def _few(context: Context, args: dict[str, Any], verb: str) -> list[Worker]:
+    """The chosen workers, if the answer about them can be of a sensible size."""
+    chosen = context.select(args["select"])
+    if len(chosen) > MOST_SHOWN:
+        text = f"cannot {verb} {len(chosen)} workers at once: {MOST_SHOWN} are the most; name fewer, or use status"
+        raise ProtocolError(OVER_CAPACITY, text)
+    return chosen
+
+
+async def wait(context: Context, args: dict[str, Any]) -> Any:
+    """Answers with the rows once every chosen worker is at rest (or running); one that is removed meanwhile counts as there."""
+    hub, workers = context.daemon.supervisor.hub, context.daemon.supervisor.engine.workers
+    chosen = context.select(args["select"])
+    if not chosen:
+        raise ProtocolError(NOT_FOUND, "cannot wait: there are no workers")
+    there = _ARRIVED[args["until"]]
+    pending = {worker.name for worker in chosen if not there(worker)}
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def changed(name: str, worker: Worker | None) -> None:
+        if worker is None or there(worker):
+            pending.discard(name)
+        else:
+            pending.add(name)
+        if not pending and not done.done():
+            done.set_result(None)
+
+    names = [worker.name for worker in chosen]
+    for name in names:
+        hub.watch(name, changed)
+    try:
+        if pending:
+            await done
+    finally:
+        for name in names:
+            hub.unwatch(name, changed)
+    return pack_reply(context.request, context.daemon.rows.packed(workers[name] for name in names if name in workers))
+
+
+def _at_rest(worker: Worker) -> bool:
+    return worker.state in AT_REST and worker.due is None
+
+
+def _running(worker: Worker) -> bool:
+    return worker.state is State.RUNNING or _at_rest(worker)
+
+
+_ARRIVED = {"rest": _at_rest, "running": _running}

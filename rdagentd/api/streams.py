@@ -1,0 +1,155 @@
+"""Operations that go on telling: logs and events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from rdagentd.api.context import Context
+from rdagentd.model.run import Run
+from rdagentd.model.worker import AT_REST, Worker
+from rdagentd.protocol.errors import NOT_FOUND, OVER_CAPACITY, ProtocolError
+from rdagentd.supervisor.logs import LogReader, Piece
+
+_PAGE = 500
+"""Events read at a time: what a slow reader holds in memory."""
+
+MOST_EVENTS_BACK = 10_000
+"""Largest `tail` of events; more of them are asked for by number."""
+
+MOST_RUNS_BACK = 1000
+"""Runs that can be named by counting back; older ones have an id."""
+
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+async def events(context: Context, args: dict[str, Any]) -> AsyncIterator[Any]:
+    """The story, from a sequence number on, then live."""
+    supervisor = context.daemon.supervisor
+    select = args["select"]
+    names = None
+    if select.get("names") or select.get("labels"):
+        names = {worker.name for worker in context.select(select)}
+    subscription = supervisor.hub.subscribe() if args["follow"] else None
+    seq = args["since"]
+    try:
+        async for item in _stored_events(context, names, args["since"], args["tail"]):
+            seq = item["seq"]
+            yield item
+        while subscription is not None:
+            item = dict(await subscription.items.get())
+            if item["seq"] > seq and (names is None or item["worker"] in names):
+                yield item
+            if subscription.overrun:
+                text = f"cannot follow events: this client is too slow; go on with since={item['seq']}"
+                raise ProtocolError(OVER_CAPACITY, text, {"since": item["seq"]})
+    finally:
+        if subscription is not None:
+            supervisor.hub.unsubscribe(subscription)
+
+
+async def _stored_events(context: Context, names: set[str] | None, since: int, tail: int | None) -> AsyncIterator[Any]:
+    store = context.daemon.supervisor.store
+    while True:
+        page = await asyncio.to_thread(store.events, names, since, _PAGE if tail is None else tail, tail)
+        for item in page:
+            yield item
+        if tail is not None or len(page) < _PAGE:
+            return
+        since = page[-1]["seq"]
+
+
+# --- logs -------------------------------------------------------------------------------------------------------------
+
+
+async def logs(context: Context, args: dict[str, Any]) -> AsyncIterator[Any]:
+    """Captured output: bytes as they were written, by offset; follows until the worker is at rest."""
+    worker = context.select({"names": [args["name"]]})[0]
+    stream = args["stream"]
+    reader = LogReader(Path(context.daemon.logs, worker.name, stream))
+    start, end = await _range(context, worker, reader, args)
+    follows = args["follow"] and end is None
+    position = start
+    while True:
+        over = _is_over(context, worker.name)  # before the look at the end: what is written until then is sent
+        upto = (await asyncio.to_thread(reader.bounds))[1] if end is None else end
+        async for item in _pieces(reader, position, upto):
+            position = item["offset"] + len(item.get("data", b""))
+            yield item
+        if over or not follows:
+            return
+        await _more(
+            context, worker.name, stream, min(position, upto)
+        )  # one watch serves all who follow: no leaping ahead
+
+
+async def _pieces(reader: LogReader, start: int, end: int) -> AsyncIterator[dict[str, Any]]:
+    pieces = reader.pieces(start, end)
+    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+        if piece.dropped:
+            yield {"dropped": piece.dropped, "offset": piece.offset}
+        yield _item(piece)
+
+
+def _item(piece: Piece) -> dict[str, Any]:
+    return {"offset": piece.offset, "time": piece.time, "data": piece.data}
+
+
+def _is_over(context: Context, name: str) -> bool:
+    worker = context.daemon.supervisor.engine.workers.get(name)
+    return worker is None or (worker.state in AT_REST and worker.due is None)
+
+
+async def _more(context: Context, name: str, stream: str, position: int) -> None:
+    """Waits until the log grows beyond position, or the worker changes."""
+    supervisor = context.daemon.supervisor
+
+    def changed(_: str, worker: Worker | None) -> None:
+        supervisor.hub.grew(name, stream)
+
+    supervisor.hub.watch(name, changed)
+    growth = supervisor.hub.growth(name, stream)
+    try:
+        supervisor.driver.watch(name, stream, position)
+        if not _is_over(context, name):
+            await growth
+    finally:
+        supervisor.hub.unwatch(name, changed)
+        supervisor.hub.no_growth(name, stream, growth)
+
+
+async def _range(context: Context, worker: Worker, reader: LogReader, args: dict[str, Any]) -> tuple[int, int | None]:
+    """First offset, and the end where there is one that is not to be waited for."""
+    oldest, newest = await asyncio.to_thread(reader.bounds)
+    start, end = oldest, None
+    if args["run"] is not None:
+        run = await asyncio.to_thread(_run, context, worker, args["run"])
+        start = run.log_start.get(args["stream"], newest)
+        end = run.log_end.get(args["stream"]) if run.exit is not None else None
+    if args["since"] is not None:
+        start = max(start, await asyncio.to_thread(reader.at_time, args["since"]))
+    if args["until"] is not None:
+        until = await asyncio.to_thread(reader.at_time, args["until"])
+        end = until if end is None else min(end, until)
+    if args["tail"] is not None:
+        start = await asyncio.to_thread(reader.tail, args["tail"], start, newest if end is None else end)
+    if args["offset"] is not None:
+        start = args["offset"]
+    return start, end
+
+
+def _run(context: Context, worker: Worker, wanted: str | int) -> Run:
+    store = context.daemon.supervisor.store
+    if isinstance(wanted, int):
+        runs = store.runs(worker.name, -wanted)
+        found = runs[-wanted - 1] if len(runs) >= -wanted else None
+    else:
+        found = store.run(wanted)
+    if found is None or found.worker != worker.name:
+        raise ProtocolError(
+            NOT_FOUND, f"cannot find run {wanted} of {worker.name}: rdagentctl show {worker.name} lists its runs"
+        )
+    return found

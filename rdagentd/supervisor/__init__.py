@@ -1,0 +1,1 @@
+"""The shell around the core: one asyncio loop that owns the engine."""

@@ -1,0 +1,352 @@
+"""The supervisor: events in, one at a time; decided, kept, then carried out.
+
+Whatever is waiting when the loop turns becomes one batch: the engine decides each, all that must be kept goes into one
+transaction, and when that is on disk the other effects are carried out and the askers answered. One batch is under way at a
+time, so the order of events is the order of effects. If a batch cannot be kept, the engine takes it back: who asked is told
+why, and what merely happened is taken up again later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from attrs import define
+
+from rdagentd.core import effects as fx
+from rdagentd.core import events as ev
+from rdagentd.core.engine import Engine
+from rdagentd.drivers.base import Driver, EndedRun, HeldRun
+from rdagentd.protocol.errors import INTERNAL, UNAVAILABLE, ProtocolError
+from rdagentd.store.store import Store
+from rdagentd.store.writes import AddEvent, ForgetWorker, SaveRun, SaveSpec, SaveWorker, SetMeta, Write
+from rdagentd.supervisor.failpoint import failpoint
+from rdagentd.supervisor.hub import Hub
+from rdagentd.supervisor.rows import Rows
+from rdagentd.supervisor.timers import Timers
+
+log = logging.getLogger(__name__)
+
+_BATCH = 256
+"""Most events decided before they are kept: bounds how long the loop is busy at a stretch."""
+
+_RETRY = 1.0
+"""Seconds until a batch that could not be kept is tried again."""
+
+
+@define(eq=False)
+class _Item:
+    """event None: only the meta is to be kept."""
+
+    event: ev.Event | None
+    answer: asyncio.Future[None] | None = None
+    meta: SetMeta | None = None
+    refused: fx.Refused | None = None
+
+
+class Supervisor:
+    """Owns the engine, the store and the driver while the daemon lives."""
+
+    def __init__(self, engine: Engine, store: Store, hub: Hub, epoch: str, forgetting: Iterable[str] = ()) -> None:
+        self.engine = engine
+        self.store = store
+        self.hub = hub
+        self.timers = Timers(self.post)
+        self.driver: Driver
+        self.since = time.monotonic()
+        self.store_error: str | None = None
+        self.on_change: Callable[[], None] = lambda: None
+        self.rows: Rows
+        self._epoch = epoch
+        self._forgetting = set(forgetting)
+        self._forgetting_kept = self._forgetting_text()
+        self._unsettled = 0
+        self._queue: deque[_Item] = deque()
+        self._busy = False
+        self._batch_since = 0.0
+        self._loop = asyncio.get_running_loop()
+
+    def begin(self, effects: Sequence[fx.Effect], meta: SetMeta) -> None:
+        """Keeps and carries out what taking up the workers led to. Blocks; raises StoreError."""
+        self.store.commit([*_writes(effects, time.time()), meta]).result()
+        self._do(effects)
+
+    # --- in -----------------------------------------------------------------------------------------------------------
+
+    def post(self, event: ev.Event) -> None:
+        """Something happened."""
+        self._add(_Item(event))
+
+    def ask(self, event: ev.Event) -> asyncio.Future[None]:
+        """Something is asked for: done when it is on disk; raises ProtocolError if it is refused or cannot be kept."""
+        answer: asyncio.Future[None] = self._loop.create_future()
+        self._add(_Item(event, answer))
+        return answer
+
+    @property
+    def stuck(self) -> float:
+        """Seconds for which the batch that is under way has waited to be kept; 0 if none is."""
+        return time.monotonic() - self._batch_since if self._batch_since else 0.0
+
+    def _add(self, item: _Item) -> None:
+        self._queue.append(item)
+        if not self._busy:
+            self._busy = True
+            self._loop.call_soon(self._decide)
+
+    # --- decide, keep, do ---------------------------------------------------------------------------------------------
+
+    def _decide(self) -> None:
+        batch = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
+        if not batch:
+            self._busy = False
+            return
+        now, wall = time.monotonic(), time.time()
+        self._batch_since = now
+        effects = self._decide_all(batch, now)
+        writes = _writes(effects, wall)
+        writes += [item.meta for item in batch if item.meta]
+        if writes:
+            writes += self._keep_forgetting(effects)
+            future = self.store.commit(writes)
+            future.add_done_callback(
+                lambda done: self._loop.call_soon_threadsafe(self._kept, batch, effects, writes, done)
+            )
+        else:
+            self._batch_since = 0.0
+            self._carry_out(batch, effects, [], [])
+
+    def _keep_forgetting(self, effects: Sequence[fx.Effect]) -> list[SetMeta]:
+        """Which logs the executor has not confirmed to be gone, if that is not what was kept last."""
+        text = self._forgetting_text(effect.worker for effect in effects if isinstance(effect, fx.Forget))
+        changed, self._forgetting_kept = text != self._forgetting_kept, text
+        return [SetMeta("forgetting", text)] if changed else []
+
+    def _forgetting_text(self, more: Iterable[str] = ()) -> str:
+        return " ".join(sorted(self._forgetting.union(more)))
+
+    def _decide_all(self, batch: list[_Item], now: float) -> list[fx.Effect]:
+        """Effects of the whole batch. An event that the engine cannot take is dropped from it: the others must go on."""
+        while True:
+            self.engine.mark()
+            effects: list[fx.Effect] = []
+            for item in batch:
+                try:
+                    decided = self.engine.handle(item.event, now) if item.event is not None else []
+                except Exception:
+                    log.exception("defect: cannot decide about %s; it is dropped", type(item.event).__name__)
+                    self.engine.rollback()
+                    batch.remove(item)
+                    self._unsettled -= isinstance(item.event, ev.ExecutorConnected)
+                    if item.answer is not None and not item.answer.done():
+                        text = "cannot answer: a defect in the daemon; its log tells more"
+                        item.answer.set_exception(ProtocolError(INTERNAL, text))
+                    break
+                item.refused = next((effect for effect in decided if isinstance(effect, fx.Refused)), None)
+                effects += decided
+            else:
+                return effects
+
+    def _kept(self, batch: list[_Item], effects: list[fx.Effect], writes: list[Write], done: Future[list[int]]) -> None:
+        self._batch_since = 0.0
+        error = done.exception()
+        if error is not None:
+            self._take_back(batch, error)
+            return
+        if self.store_error is not None:
+            log.info("the state database can be written again")
+            self.store_error = None
+        self._carry_out(batch, effects, writes, done.result())
+
+    def _take_back(self, batch: list[_Item], error: BaseException) -> None:
+        """Nothing of the batch was kept, so nothing of it has happened."""
+        self.engine.rollback()
+        self._forgetting_kept = "unknown"
+        if self.store_error is None:
+            log.error("%s; nothing is started or stopped until it can be kept", error)
+        self.store_error = str(error)
+        for item in batch:
+            if item.answer is not None and not item.answer.done():
+                item.answer.set_exception(ProtocolError(UNAVAILABLE, str(error)))
+        again = [item for item in batch if item.answer is None]
+        if not again and not self._queue:  # something small to try with, so that it is known when the trouble is over
+            again = [_Item(None, meta=SetMeta("tried_at", str(time.time())))]
+        self._queue.extendleft(reversed(again))
+        self._loop.call_later(_RETRY, self._decide)
+        self.on_change()
+
+    def _carry_out(
+        self, batch: list[_Item], effects: list[fx.Effect], writes: Sequence[Write], seqs: Sequence[int]
+    ) -> None:
+        self._do(effects)
+        if self.hub.listened:
+            self._tell(writes, seqs)
+        for item in batch:
+            _answer(item)
+        self.on_change()
+        if self._queue:
+            self._loop.call_soon(self._decide)
+        else:
+            self._busy = False
+
+    def _do(self, effects: Sequence[fx.Effect]) -> None:
+        for effect in effects:
+            does = _DOES.get(type(effect))
+            if does is not None:
+                failpoint(_POINTS.get(type(effect), ""))
+                try:
+                    does(self, effect)
+                except Exception:  # one effect that fails must not hold up all that comes after it
+                    log.exception("defect: cannot carry out %s", type(effect).__name__)
+
+    def _tell(self, writes: Sequence[Write], seqs: Sequence[int]) -> None:
+        stories = [write for write in writes if isinstance(write, AddEvent)]
+        for seq, story in zip(seqs, stories, strict=True):
+            self.hub.told(
+                {
+                    "seq": seq, "at": story.at, "worker": story.worker, "run": story.run, "kind": story.kind,
+                    "text": story.text, "by": story.by, "data": dict(story.data),
+                }
+            )  # fmt: skip
+
+    # --- the driver tells ---------------------------------------------------------------------------------------------
+
+    def connected(self, epoch: str, runs: Sequence[HeldRun], ended: Sequence[EndedRun]) -> None:
+        """The executor is there; what was intended is brought in line with what it holds."""
+        log.info("executor connected: %d runs held, %d ends to be taken over", len(runs), len(ended))
+        held = tuple(ev.Held(r.worker, r.run, r.pid, r.start_ticks, r.at, r.frozen, r.log) for r in runs)
+        event = ev.ExecutorConnected(epoch == self._epoch, held, frozenset(end.run for end in ended))
+        self._epoch = epoch
+        self._forget_again({run.run for run in runs} | event.exited)
+        self._unsettled += 1
+        self._add(_Item(event, meta=SetMeta("executor_epoch", epoch)))
+        for end in ended:
+            if end.started is not None:
+                self.started(end.started)  # nobody may have been there to hear it
+            self.ended(end)
+        self.hub.all_grew()
+
+    def lost(self, reason: str) -> None:
+        """The executor is away."""
+        log.warning("executor lost: %s", reason)
+        self.post(ev.ExecutorLost())
+
+    def started(self, run: HeldRun) -> None:
+        """A program is executing; one whose exec is still under way is told later."""
+        if run.pid is not None:
+            self.post(ev.RunStarted(run.worker, run.run, run.pid, run.start_ticks, run.at, run.log))
+
+    def ended(self, run: EndedRun) -> None:
+        """A run is over."""
+        self.post(ev.RunExited(run.worker, run.run, run.exit, run.at, run.usage, run.log))
+
+    def forgotten(self, worker: str) -> None:
+        """The log of a worker that was removed is gone; kept with whatever is kept next."""
+        self._forgetting.discard(worker)
+
+    def _forget_again(self, known: set[str]) -> None:
+        """Logs whose removal the executor may not have been asked for. known: runs that it has.
+
+        No run of a new worker of that name can have been asked for before the old log was gone, and once the end of one is kept
+        so is that. So a log is the new worker's if the executor has its run, and the old one's if not.
+        """
+        for name in sorted(self._forgetting):
+            worker = self.engine.workers.get(name)
+            run = worker.run if worker else None
+            if run is None or (run.pid is None and run.exit is None and run.id not in known):
+                self.driver.forget(name)
+            else:
+                self._forgetting.discard(name)
+
+    def grew(self, worker: str, stream: str, end: int) -> None:
+        """A watched log has grown."""
+        self.hub.grew(worker, stream)
+
+    # --- effects ------------------------------------------------------------------------------------------------------
+
+    def _settled(self, effect: fx.Ready) -> None:
+        self._unsettled -= 1
+
+    def _spawn(self, effect: fx.Spawn) -> None:
+        if (
+            not self._unsettled
+        ):  # else it was decided before the executor was heard, and what still counts is said again
+            self.driver.spawn(effect.worker)
+
+    def _saved(self, effect: fx.Save) -> None:
+        self.hub.changed(effect.worker.name, effect.worker)
+
+    def _forgotten(self, effect: fx.Forget) -> None:
+        self._forgetting.add(effect.worker)
+        self.driver.forget(effect.worker)
+        self.rows.drop(effect.worker)
+        self.hub.changed(effect.worker, None)
+
+    def _defect(self, effect: fx.Story) -> None:
+        if effect.kind in _LOUD:
+            about = {"worker": effect.worker}
+            log.log(_LOUD[effect.kind], "%s: %s", effect.worker or "daemon", effect.text, extra=about)
+
+
+_LOUD = {
+    "defect": logging.ERROR,
+    "fenced": logging.WARNING,
+    "failed": logging.WARNING,
+    "breaker_open": logging.WARNING,
+    "killing": logging.WARNING,
+}
+"""Story kinds that belong into the daemon's own log too."""
+
+
+_POINTS: dict[type[Any], str] = {fx.Spawn: "before-ask-spawn", fx.Ack: "before-send-ack", fx.Forget: "before-forget"}
+"""Where crash tests end the daemon between the commit and its effects."""
+
+
+def _answer(item: _Item) -> None:
+    if item.answer is None or item.answer.done():
+        return
+    if item.refused is not None:
+        item.answer.set_exception(ProtocolError(item.refused.code, item.refused.text))
+    else:
+        item.answer.set_result(None)
+
+
+_DOES: dict[type[Any], Callable[[Supervisor, Any], None]] = {
+    fx.Save: Supervisor._saved,
+    fx.Forget: Supervisor._forgotten,
+    fx.Story: Supervisor._defect,
+    fx.Ready: Supervisor._settled,
+    fx.Spawn: Supervisor._spawn,
+    fx.Signal: lambda self, effect: self.driver.signal(effect.run, effect.signal, effect.scope),
+    fx.Kill: lambda self, effect: self.driver.kill(effect.run),
+    fx.Freeze: lambda self, effect: self.driver.freeze(effect.run),
+    fx.Thaw: lambda self, effect: self.driver.thaw(effect.run),
+    fx.Ack: lambda self, effect: self.driver.ack(effect.run),
+    fx.Arm: lambda self, effect: self.timers.arm(effect.worker, effect.timer, effect.at),
+    fx.Disarm: lambda self, effect: self.timers.disarm(effect.worker, effect.timer),
+}
+
+
+def _writes(effects: Sequence[fx.Effect], wall: float) -> list[Write]:
+    """What is to be kept of the effects, in order. Only the last Save of a worker counts."""
+    last = {effect.worker.name: index for index, effect in enumerate(effects) if isinstance(effect, fx.Save)}
+    writes: list[Write] = []
+    for index, effect in enumerate(effects):
+        match effect:
+            case fx.Save(worker):
+                if last[worker.name] == index:
+                    writes.append(SaveWorker(worker))
+            case fx.SaveRun(run):
+                writes.append(SaveRun(run))
+            case fx.SaveSpec(name, revision, spec, by):
+                writes.append(SaveSpec(name, revision, spec, wall, -1 if by is None else by))
+            case fx.Story(worker_name, run_id, kind, text, by, data):
+                writes.append(AddEvent(wall, worker_name, run_id, kind, text, by, data))
+            case fx.Forget(name):
+                writes.append(ForgetWorker(name))
+    return writes

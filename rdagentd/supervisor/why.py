@@ -1,0 +1,133 @@
+"""Why a worker is where it is, in sentences: what it is, why, what comes next, and what somebody could do about it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rdagentd.config.units import format_duration
+from rdagentd.core.engine import Engine
+from rdagentd.model.run import ExitKind, Run
+from rdagentd.model.worker import State, Worker
+from rdagentd.supervisor.rows import worker_row
+
+
+def why(engine: Engine, worker: Worker, runs: Sequence[Run], now: float) -> dict[str, Any]:
+    """Sentences and facts about a worker. runs: newest first; now: monotonic seconds."""
+    sentences = [_HEAD[worker.state](engine, worker, now), *_past(worker, runs), *_hints(worker)]
+    facts = worker_row(engine, worker, now)
+    return {"name": worker.name, "sentences": [text for text in sentences if text], "facts": facts}
+
+
+def _queued(engine: Engine, worker: Worker, now: float) -> str:
+    reason = engine.waits_for(worker)
+    holders = engine.queue.holders(worker.spec.queue.group) if reason.code == "slot" else []
+    taken = f"; taken by {_names(holders)}" if holders else ""
+    return f"{worker.name} is queued: it {reason.text}{taken}."
+
+
+def _starting(engine: Engine, worker: Worker, now: float) -> str:
+    known = "the executor was asked to start it" if engine.connected else "the executor cannot be reached at the moment"
+    return f"{worker.name} is starting: {known}."
+
+
+def _running(engine: Engine, worker: Worker, now: float) -> str:
+    run = worker.run
+    pid = run.pid if run else None
+    since = (
+        "" if run is None or run.started_at is None else f" for {format_duration(max(0, time.time() - run.started_at))}"
+    )
+    limit = (
+        "" if worker.deadline is None else f"; its time limit comes in {format_duration(max(0, worker.deadline - now))}"
+    )
+    return f"{worker.name} is running{since} as process {pid} (attempt {worker.attempt}){limit}."
+
+
+def _paused(engine: Engine, worker: Worker, now: float) -> str:
+    left = "" if worker.time_left is None else f" {format_duration(worker.time_left)} of its time limit are left."
+    return f"{worker.name} is paused by request.{left}"
+
+
+def _stopping(engine: Engine, worker: Worker, now: float) -> str:
+    stop = worker.spec.stop
+    text = worker.reason.text if worker.reason else "it was asked to"
+    if worker.due is None:
+        return f"{worker.name} is stopping: {text}; SIGKILL was sent to its whole tree."
+    sent = ", ".join(stop.signals[: worker.step + 1]) or "no signal"
+    last = worker.step >= len(stop.signals) - 1
+    coming = "SIGKILL to its whole tree" if last else stop.signals[worker.step + 1]
+    return f"{worker.name} is stopping: {text}; {sent} sent, {coming} follows in {format_duration(max(0, worker.due - now))}."
+
+
+def _backoff(engine: Engine, worker: Worker, now: float) -> str:
+    left = format_duration(max(0, worker.due - now)) if worker.due is not None else "a moment"
+    return f"{worker.name} waits to be restarted: {_reason(worker)}; that is in {left} (attempt {worker.attempt + 1})."
+
+
+def _resting(engine: Engine, worker: Worker, now: float) -> str:
+    again = "" if worker.due is None else f" The next attempt is in {format_duration(max(0, worker.due - now))}."
+    return f"{worker.name} {_RESTS[worker.state]}: {_reason(worker)}.{again}"
+
+
+_RESTS = {
+    State.STOPPED: "is stopped",
+    State.COMPLETED: "has completed",
+    State.FAILED: "has failed",
+}
+
+_HEAD: dict[State, Callable[[Engine, Worker, float], str]] = {
+    State.QUEUED: _queued,
+    State.STARTING: _starting,
+    State.RUNNING: _running,
+    State.PAUSED: _paused,
+    State.STOPPING: _stopping,
+    State.BACKOFF: _backoff,
+    State.STOPPED: _resting,
+    State.COMPLETED: _resting,
+    State.FAILED: _resting,
+}
+
+
+def _past(worker: Worker, runs: Sequence[Run]) -> list[str]:
+    """The last end, where the head does not tell it, and how often it was restarted."""
+    over = [run for run in runs if run.exit is not None]
+    sentences = []
+    if over and worker.state in (State.QUEUED, State.STARTING, State.RUNNING, State.PAUSED, State.STOPPING):
+        last = over[0]
+        ago = "" if last.ended_at is None else f", {format_duration(max(0, time.time() - last.ended_at))} ago"
+        sentences.append(f"Its run before that {last.exit.reason if last.exit else ''}{ago}.")
+    if worker.restarts:
+        sentences.append(f"It was restarted {_times(worker.restarts)} so far.")
+    return sentences
+
+
+def _hints(worker: Worker) -> list[str]:
+    """What somebody could do."""
+    name, ended = worker.name, worker.run.exit if worker.run else None
+    if worker.state is State.PAUSED:
+        return [f"To let it go on: rdagentctl resume {name}"]
+    if worker.state not in (State.FAILED, State.BACKOFF, State.STOPPED):
+        return []
+    hints = []
+    if ended is not None and ended.kind is ExitKind.COULD_NOT_START:
+        hints.append(f"Nothing of it was executed. Look at its command, directory and user: rdagentctl show {name}")
+    elif ended is not None and worker.state is not State.STOPPED:
+        hints.append(f"Its last words: rdagentctl logs {name} --run -1 --tail 20")
+    if ended is not None and ended.kind is ExitKind.TIMED_OUT:
+        hints.append("To give it longer, raise `timeout` in its spec.")
+    if worker.state is not State.BACKOFF:
+        hints.append(f"To start it anew: rdagentctl start {name}")
+    return hints
+
+
+def _reason(worker: Worker) -> str:
+    return worker.reason.text if worker.reason else "no reason was kept"
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

@@ -1,0 +1,254 @@
+"""The server by itself, in this process, so that its patience can be short."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rdagentd.api import server as module
+from rdagentd.api.args import BOOL, maybe
+from rdagentd.api.context import Daemon
+from rdagentd.api.peer import Access
+from rdagentd.api.server import Server
+from rdagentd.api.table import OPERATIONS, Operation
+from rdagentd.protocol import frames
+from rdagentd.protocol.errors import CONFLICT, ProtocolError
+from rdagentd.store.errors import StoreError
+from tests.supervisor.fakes import Shell
+
+
+class Talk:
+    """A connection to a server in this loop."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self._decoder = frames.Decoder(frames.MAX_FRAME, None)
+        self._messages: list[dict[str, Any]] = []
+
+    def ask(self, number: int, op: str, **args: Any) -> None:
+        self.writer.write(frames.pack({"v": 1, "id": number, "op": op, "args": args}))
+
+    async def hear(self) -> dict[str, Any] | None:
+        """The next message; None once the server has closed."""
+        while not self._messages:
+            data = await asyncio.wait_for(self.reader.read(1 << 16), 20)
+            if not data:
+                return None
+            self._messages += self._decoder.feed(data)
+        return self._messages.pop(0)
+
+
+def serve(tmp_path: Path, test: Callable[[Server, Callable[[], Awaitable[Talk]]], Awaitable[None]]) -> None:
+    """Runs a test with a server and a way to connect to it."""
+
+    async def run() -> None:
+        shell, path = Shell(), tmp_path / "s"
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        listener.bind(str(path))
+        server = Server(Daemon(shell.supervisor, shell.supervisor.rows, tmp_path, None, None))  # type: ignore[arg-type]
+        await server.listen(listener)
+        talks: list[Talk] = []
+
+        async def connect() -> Talk:
+            talks.append(Talk(*await asyncio.open_unix_connection(path)))
+            return talks[-1]
+
+        try:
+            await test(server, connect)
+        finally:
+            for talk in talks:
+                talk.writer.close()
+            server.close()
+
+    asyncio.run(run())
+
+
+def operation(monkeypatch: pytest.MonkeyPatch, handler: Callable[..., Any], **fields: Any) -> None:
+    """Puts an operation `test` into the table."""
+    monkeypatch.setitem(OPERATIONS, "test", Operation(Access.VIEW, handler, {"flag": maybe(BOOL)}, **fields))
+
+
+def test_half_a_frame_for_too_long_ends_the_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SLOW_FRAME", 0.05)
+
+    async def test(server: Server, connect: Callable[[], Awaitable[Talk]]) -> None:
+        idle, slow, drip = await connect(), await connect(), await connect()
+        slow.writer.write(b"\0\0")
+        message = await slow.hear()
+        assert message is not None and "not complete within 0.05 s" in message["error"]["message"]
+        assert await slow.hear() is None
+        frame = frames.pack({"v": 1, "id": 1, "op": "x" * 1000})
+        with contextlib.suppress(ConnectionError):  # it may be closed between two bytes
+            hearing = asyncio.ensure_future(drip.hear())
+            for byte in frame:  # each byte comes in time, the frame does not
+                drip.writer.write(bytes([byte]))
+                await asyncio.sleep(0.005)
+                if hearing.done():
+                    break
+            told = await hearing
+            assert told is None or "not complete" in told["error"]["message"]
+        idle.ask(1, "ping")
+        assert (await idle.hear() or {})["ok"]
+
+    serve(tmp_path, test)
+
+
+def test_a_frame_that_the_server_does_not_read_is_not_called_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SLOW_FRAME", 0.02)
+    monkeypatch.setattr(module, "IN_FLIGHT", 1)
+    gate = asyncio.Event()
+
+    async def handler(context: Any, args: Any) -> str:
+        await gate.wait()
+        return "done"
+
+    operation(monkeypatch, handler)
+
+    async def test(server: Server, connect: Callable[[], Awaitable[Talk]]) -> None:
+        talk = await connect()
+        talk.ask(1, "test")
+        talk.ask(2, "test")
+        half = frames.pack({"v": 1, "id": 3, "op": "ping"})
+        talk.writer.write(half[:9])
+        await asyncio.sleep(0.1)
+        talk.writer.write(half[9:])
+        gate.set()
+        assert {(await talk.hear() or {})["id"] for _ in range(3)} == {1, 2, 3}
+
+    serve(tmp_path, test)
+
+
+def test_a_defect_is_told_by_a_mark_and_the_server_goes_on(tmp_path: Path, monkeypatch, caplog) -> None:
+    async def later(context: Any, args: Any) -> None:
+        raise RuntimeError("a secret of the inside")
+
+    def at_once(context: Any, args: Any) -> Any:
+        if args["flag"]:
+            return later(context, args)
+        raise RuntimeError("a secret of the inside")
+
+    operation(monkeypatch, at_once)
+
+    async def test(server: Server, connect: Callable[[], Awaitable[Talk]]) -> None:
+        talk = await connect()
+        for flag in (True, False):
+            talk.ask(1, "test", flag=flag)
+            error = (await talk.hear() or {})["error"]
+            assert error["code"] == "internal" and "secret" not in error["message"]
+            assert error["details"]["id"] in error["message"] and error["details"]["id"] in caplog.text
+        talk.ask(2, "ping")
+        assert (await talk.hear() or {})["ok"]
+
+    serve(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(StoreError("cannot read the state database"), "unavailable"), (ProtocolError(CONFLICT, "x"), CONFLICT)],
+)
+def test_an_error_in_the_middle_of_a_stream_is_its_last_message(tmp_path: Path, monkeypatch, error, code) -> None:
+    async def items(context: Any, args: Any) -> Any:
+        yield 1
+        raise error
+
+    operation(monkeypatch, items, stream=True)
+
+    async def test(server: Server, connect: Callable[[], Awaitable[Talk]]) -> None:
+        talk = await connect()
+        talk.ask(1, "test")
+        assert await talk.hear() == {"id": 1, "item": 1}
+        last = await talk.hear() or {}
+        assert last["id"] == 1 and last["error"]["code"] == code
+
+    serve(tmp_path, test)
+
+
+def test_a_stream_waits_for_its_reader_and_ends_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, closed = 0, asyncio.Event()
+
+    async def items(context: Any, args: Any) -> Any:
+        nonlocal made
+        try:
+            while True:
+                made += 1
+                yield b"x" * 65536
+        finally:
+            closed.set()
+
+    operation(monkeypatch, items, stream=True)
+
+    async def test(server: Server, connect: Callable[[], Awaitable[Talk]]) -> None:
+        talk, other = await connect(), await connect()
+        talk.ask(1, "test")
+        for number in range(20):
+            other.ask(number, "ping")
+            await other.hear()
+        assert 0 < made < 40
+        talk.writer.transport.abort()
+        await asyncio.wait_for(closed.wait(), 20)
+        while len(server.connections) > 1:
+            await asyncio.sleep(0)
+
+    serve(tmp_path, test)
+
+
+def test_too_many_connections_are_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_CONNECTIONS", 2)
+
+    async def test(server: Server, connect: Callable[[], Awaitable[Talk]]) -> None:
+        first, _ = await connect(), await connect()
+        first.ask(1, "ping")
+        await first.hear()
+        third = await connect()
+        message = await third.hear()
+        assert message is not None and message["error"]["code"] == "over_capacity"
+        assert await third.hear() is None
+        first.writer.close()
+        while len(server.connections) > 1:
+            await asyncio.sleep(0.001)
+        fourth = await connect()
+        fourth.ask(1, "ping")
+        assert (await fourth.hear() or {})["ok"]
+
+    serve(tmp_path, test)
+
+
+def test_one_client_s_many_requests_come_between_few_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[int] = []
+    operation(monkeypatch, lambda context, args: order.append(context.request))
+
+    async def test(server: Server, connect: Callable[[], Awaitable[Talk]]) -> None:
+        many, few = await connect(), await connect()
+        for number in range(1000):
+            many.ask(number, "test")
+        few.ask(-1, "test")
+        for _ in range(1000):
+            await many.hear()
+        await few.hear()
+        assert order.index(-1) < 500
+
+    serve(tmp_path, test)
+
+
+def test_a_viewer_may_only_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rdagentd.api.peer.Roles.of", lambda roles, uid, gids: Access.VIEW)
+
+    async def test(server: Server, connect: Callable[[], Awaitable[Talk]]) -> None:
+        talk = await connect()
+        talk.ask(1, "stop")
+        error = (await talk.hear() or {})["error"]
+        assert error["code"] == "forbidden" and "lacks the role operate" in error["message"]
+        talk.ask(2, "status")
+        assert await talk.hear() == {"id": 2, "ok": True, "result": []}
+
+    serve(tmp_path, test)
