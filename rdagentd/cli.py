@@ -1,0 +1,182 @@
+"""`rdagentd`: up, status, down, serve, executor, check. The composition root.
+
+What a program needs is imported where it begins: the executor comes in by here too, and must stay small.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rdagentd import __version__
+
+EXIT_CONFIG = 78
+"""EX_CONFIG of sysexits.h: a person must act before a new start makes sense."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the program that the arguments name; returns its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["executor"]:  # no argument parser for it: it is small and stays small
+        from rdagentd.executor.main import main as executor
+
+        return executor(arguments[1:])
+    options = _parser().parse_args(arguments)
+    if options.program == "check":
+        return _check(options.config)
+    if options.program == "at-stop":
+        from rdagentd.systemd import at_stop
+
+        return at_stop(str(options.socket))
+    if options.program in ("status", "down"):
+        return _standing(options.program, options.state_dir.absolute())
+    return _serve(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="rdagentd", description="The host daemon for AI agents.")
+    parser.add_argument("--version", action="version", version=f"rdagentd {__version__}")
+    programs = parser.add_subparsers(
+        dest="program", required=True, metavar="up | status | down | serve | executor | check"
+    )
+    up = programs.add_parser("up", help="daemon and executor in the foreground, without systemd")
+    up.add_argument("--state-dir", type=Path, required=True, help="everything it keeps goes here")
+    up.add_argument("--socket", type=Path, help="control socket (default: rdagentd.sock in the state directory)")
+    up.add_argument("--config", help="configuration file (default: none)")
+    up.add_argument("--detach", action="store_true", help="leave the terminal; return once it is ready")
+    for name, what in (
+        ("status", "whether an `up` runs there; exit codes of an init script"),
+        ("down", "end it, and its workers"),
+    ):
+        programs.add_parser(name, help=what).add_argument("--state-dir", type=Path, required=True)
+    serve = programs.add_parser("serve", help="the daemon alone, beside an executor that systemd started")
+    serve.add_argument("--state-dir", type=Path, default=Path("/var/lib/rdagentd"))
+    serve.add_argument("--log-dir", type=Path, default=Path("/var/log/rdagentd"))
+    serve.add_argument("--socket", type=Path, default=Path("/run/rdagentd/rdagentd.sock"))
+    serve.add_argument("--executor-socket", type=Path, default=Path("/run/rdagentd/executor.sock"))
+    serve.add_argument("--config", default="/etc/rdagentd/rdagentd.toml")
+    programs.add_parser("executor", help="the parent of all runs; see rdagentd executor --help")
+    at_stop = programs.add_parser("at-stop", help="for rdagentd.service: take the workers along if the unit is stopped")
+    at_stop.add_argument("--socket", type=Path, default=Path("/run/rdagentd/rdagentd.sock"))
+    check = programs.add_parser("check", help="read the configuration and workers.d, say what is wrong with them")
+    check.add_argument("--config", default="/etc/rdagentd/rdagentd.toml")
+    return parser
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from rdagentd.journal import complain, start_logging
+
+    for place in ("state_dir", "log_dir", "socket", "executor_socket", "config"):
+        if getattr(options, place, None) is not None:
+            setattr(options, place, Path(getattr(options, place)).absolute())
+    if not getattr(options, "detach", False):
+        start_logging()
+        code, text = _run(options, lambda: None)
+    else:
+        from rdagentd.detach import detached
+
+        code, text = detached(options.state_dir, lambda ready: _run_detached(options, ready))
+    if text:
+        complain(text)
+    return code
+
+
+def _run_detached(options: argparse.Namespace, ready: Callable[[], None]) -> tuple[int, str]:
+    from rdagentd.journal import complain, start_logging
+
+    start_logging()
+    code, text = _run(options, ready)
+    if text:
+        complain(text)  # into its log; whoever started it says it again
+    return code, text
+
+
+def _run(options: argparse.Namespace, ready: Callable[[], None]) -> tuple[int, str]:
+    """The daemon's life: its exit code, and a sentence if it could not start."""
+    import asyncio
+
+    from rdagentd.config.problems import ConfigError
+    from rdagentd.daemon import Host, Options, StartError, raise_descriptor_limit
+    from rdagentd.store.errors import Damaged, NewerSchema, StoreError
+
+    state, up = options.state_dir, options.program == "up"
+    executor_socket = state / "executor.sock" if up else options.executor_socket
+    logs = state / "logs" if up else options.log_dir
+    chosen = Options(
+        state=state,
+        logs=logs,
+        socket=options.socket or state / "rdagentd.sock",
+        executor_socket=executor_socket,
+        config=None if options.config is None else str(options.config),
+        launch=_launcher(state, logs, executor_socket) if up else None,
+        ready=ready,
+    )
+
+    async def run() -> None:
+        await Host(chosen).run()
+
+    try:
+        raise_descriptor_limit()
+        asyncio.run(run())
+    except (ConfigError, Damaged, NewerSchema) as error:
+        return EXIT_CONFIG, str(error)
+    except (StartError, StoreError) as error:
+        return 1, str(error)
+    return 0, ""
+
+
+def _launcher(state: Path, logs: Path, path: Path) -> Callable[[], None]:
+    """Starts an executor in a session of its own, so that it outlives us."""
+    import subprocess
+
+    children: list[subprocess.Popen[bytes]] = []
+
+    def launch() -> None:
+        children[:] = [child for child in children if child.poll() is None]
+        if children:
+            return  # it is on its way
+        places = ("--state-dir", str(state), "--log-dir", str(logs), "--socket", str(path))
+        command = [sys.executable, "-m", "rdagentd.executor", *places]
+        with (state / "executor.log").open("ab") as errors:
+            children.append(
+                subprocess.Popen(  # noqa: S603
+                    command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
+                    start_new_session=True, cwd="/",
+                )
+            )  # fmt: skip
+
+    return launch
+
+
+def _standing(program: str, state: Path) -> int:
+    from rdagentd import pidfile
+
+    found = pidfile.end(state) if program == "down" else pidfile.standing(state)
+    print(found.text)  # noqa: T201
+    if program == "status":
+        return found.code
+    return 0 if found.code in (pidfile.NOT_RUNNING, pidfile.DEAD) else 1
+
+
+def _check(config: str) -> int:
+    from rdagentd.config.config import load_config
+    from rdagentd.config.problems import ConfigError
+    from rdagentd.config.workers import load_workers
+    from rdagentd.journal import complain
+
+    try:
+        loaded = load_config(config)
+        beside = Path(config).parent / "workers.d"
+        directory = loaded.config.workers_dir or (str(beside) if beside.is_dir() else None)
+        specs = load_workers(directory) if directory else []
+    except ConfigError as error:
+        complain(str(error))
+        return EXIT_CONFIG
+    print(f"ok: {config}, {len(specs)} workers")  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,360 @@
+"""The daemon put together: configuration, store, engine, executor, control socket; and its way in and out."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import grp
+import logging
+import os
+import resource
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import sdnotify  # type: ignore[import-untyped]
+from attrs import frozen
+
+from rdagentd import pidfile
+from rdagentd.api.commands import apply_specs
+from rdagentd.api.context import Context, Daemon
+from rdagentd.api.peer import Access, Peer
+from rdagentd.api.server import Server
+from rdagentd.config.config import Config, load_config
+from rdagentd.config.problems import ConfigError
+from rdagentd.config.workers import load_workers
+from rdagentd.core import events as ev
+from rdagentd.core.engine import Engine
+from rdagentd.drivers.process import ProcessDriver
+from rdagentd.model.spec import Spec
+from rdagentd.model.worker import Worker
+from rdagentd.protocol.errors import INVALID, ProtocolError
+from rdagentd.store.store import Store
+from rdagentd.store.writes import SetMeta
+from rdagentd.supervisor.failpoint import failpoint
+from rdagentd.supervisor.health import StatusTeller, Watchdog, status_line, watchdog_interval
+from rdagentd.supervisor.hub import Hub
+from rdagentd.supervisor.ids import RunIds
+from rdagentd.supervisor.rows import Rows
+from rdagentd.supervisor.supervisor import Supervisor
+from rdagentd.systemd import passed_socket
+
+log = logging.getLogger(__name__)
+
+_SOCKET_GROUP = "rdagentd"
+_EXECUTOR_PATIENCE = 20.0
+"""Seconds to wait for the executor before we are ready without it: well below the 90 s after which systemd gives a start up."""
+
+_STOP_SLACK = 60
+"""Seconds beyond the longest stop that was asked for, for SIGKILL to do its work and the state to be kept."""
+
+_LONGEST_PATH = 107
+"""Bytes of a Unix socket's path, without the closing zero (unix(7))."""
+
+
+class StartError(Exception):
+    """The daemon cannot start: a sentence for the person who started it."""
+
+
+@frozen
+class Options:
+    """Where things are. launch starts an executor where none answers (`up`); None: somebody else does (`serve`).
+
+    ready is called once it serves.
+    """
+
+    state: Path
+    logs: Path
+    socket: Path
+    executor_socket: Path
+    config: str | None
+    launch: Callable[[], None] | None
+    ready: Callable[[], None] = lambda: None
+
+    @property
+    def takes_workers_along(self) -> bool:
+        """Whether the end of the daemon is the end of its workers."""
+        return self.launch is not None
+
+
+class Host:
+    """One daemon from start to end."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._done = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._stops = 0
+        self._reloading: asyncio.Future[None] | None = None
+        self._config: Config
+        self._daemon: Daemon
+        self._server: Server
+        self._driver: ProcessDriver
+        self._supervisor: Supervisor
+        notifier = sdnotify.SystemdNotifier()
+        self._notify: Callable[[str], None] = notifier.notify if "NOTIFY_SOCKET" in os.environ else lambda state: None
+
+    # --- in -----------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serves until told to leave. Raises StartError, ConfigError or StoreError if it cannot begin."""
+        lock = self._lock()
+        try:
+            await self._serve()
+        finally:
+            pidfile.release(lock)
+
+    async def _serve(self) -> None:
+        self._config = load_config(self._options.config).config
+        logging.getLogger().setLevel(self._config.log_level.upper())
+        specs = self._specs(self._config)
+        store = self._store()
+        try:
+            listener = self._listener()
+            self._assemble(store)
+            self._server = server = Server(self._daemon, self._config.access)
+            await server.listen(listener)
+            self._follow_signals()
+            self._driver.open()
+            self._watch()
+            await self._apply_at_start(specs)
+            await self._executor_there()
+            log.info("ready on %s, %d workers", self._options.socket, len(self._supervisor.engine.workers))
+            self._options.ready()
+            gc.collect()
+            gc.freeze()  # what is here now stays: later collections need not look at it
+            await self._done.wait()
+            server.close()
+        finally:
+            store.close()
+
+    async def _executor_there(self) -> None:
+        """Whoever started us wants to use us, so we are ready with the executor; without it we can tell so, and that is why
+        we are ready then too, only later: who asks `status` or `why` is answered, and it may still come.
+        """
+        connected, done = (asyncio.ensure_future(event.wait()) for event in (self._driver.heard, self._done))
+        await asyncio.wait((connected, done), timeout=_EXECUTOR_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        if not connected.done() and not done.done():
+            log.warning("no executor at %s yet: nothing can be started", self._options.executor_socket)
+        for waiting in (connected, done):
+            waiting.cancel()
+        if not self._done.is_set():
+            self._notify(f"READY=1\nSTATUS={status_line(self._supervisor)}")
+
+    def _lock(self) -> int:
+        """Held while this daemon lives: a second one on the same state would decide against it."""
+        state = self._options.state
+        try:
+            state.mkdir(mode=0o750, parents=True, exist_ok=True)
+            return pidfile.acquire(state)
+        except pidfile.LockedError as error:
+            other = f"another rdagentd (pid {error.pid or 'unknown'}) uses {state}"
+            raise StartError(f"cannot start: {other}; stop it or use another directory") from None
+        except OSError as error:
+            raise StartError(f"cannot use state directory {state}: {error.strerror}") from None
+
+    def _store(self) -> Store:
+        config = self._config
+        path = str(self._options.state / "state.db")
+        store = Store(path, config.keep_runs, config.keep_events, config.keep_revisions, failpoint)
+        self._loaded = store.open()
+        return store
+
+    def _listener(self) -> socket.socket:
+        passed = passed_socket()
+        if passed is not None:
+            return passed
+        path = self._options.socket
+        if len(os.fsencode(path)) > _LONGEST_PATH:
+            raise StartError(
+                f"cannot listen on {path}: the path is longer than {_LONGEST_PATH} bytes; choose a shorter one"
+            )
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)  # ours: whoever holds the lock owns the socket
+            listener.bind(os.fspath(path))
+            path.chmod(0o660)
+            if os.geteuid() == 0:
+                self._share(path)
+        except OSError as error:
+            listener.close()
+            raise StartError(f"cannot listen on {path}: {error.strerror}") from None
+        return listener
+
+    def _share(self, path: Path) -> None:
+        try:
+            os.chown(path, -1, grp.getgrnam(_SOCKET_GROUP).gr_gid)
+        except KeyError:
+            log.info("no group %s on this host: only root can reach %s", _SOCKET_GROUP, path)
+
+    def _assemble(self, store: Store) -> None:
+        loaded, boot = self._loaded, Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        engine = Engine(
+            RunIds(max((worker.run.id for worker in loaded.workers if worker.run), default="")),
+            {name: group.slots for name, group in self._config.groups.items()},
+            self._config.max_workers,
+        )
+        epoch, forgetting = loaded.meta.get("executor_epoch", ""), loaded.meta.get("forgetting", "").split()
+        self._supervisor = supervisor = Supervisor(engine, store, Hub(), epoch, forgetting)
+        self._driver = ProcessDriver(os.fspath(self._options.executor_socket), supervisor, self._options.launch)
+        supervisor.driver = self._driver
+        supervisor.rows = Rows(engine)
+        for bad in loaded.bad:
+            log.error("worker %s: %s", bad.name, bad.reason, extra={"worker": bad.name})
+        effects = engine.restore(loaded.workers, time.monotonic(), loaded.meta.get("boot_id", boot) != boot)
+        engine.restore_unreadable((bad.name, bad.reason) for bad in loaded.bad)
+        supervisor.begin(effects, SetMeta("boot_id", boot))
+        self._daemon = Daemon(supervisor, supervisor.rows, self._options.logs, self.reload, self.drain)
+
+    def _follow_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._asked_to_leave)
+        loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload)
+
+    def _asked_to_reload(self) -> None:
+        self._reloading = asyncio.ensure_future(self._reload_by_signal())  # kept: the loop alone would let it go
+
+    def _watch(self) -> None:
+        teller = StatusTeller(self._supervisor, self._notify)
+        self._supervisor.on_change = self._changed(teller)
+        interval = watchdog_interval()
+        if interval is not None:
+            watchdog = Watchdog(self._supervisor, self._notify, interval)
+            self._driver.on_pong = watchdog.pong
+            self._tick(watchdog, interval)
+
+    def _tick(self, watchdog: Watchdog, interval: float) -> None:
+        problem = watchdog.tick()
+        if problem:
+            log.error("not healthy: %s", problem)
+        asyncio.get_running_loop().call_later(interval, self._tick, watchdog, interval)
+
+    def _changed(self, teller: StatusTeller) -> Callable[[], None]:
+        tells = "NOTIFY_SOCKET" in os.environ
+
+        def changed() -> None:
+            if tells:
+                teller.changed()
+            if self._supervisor.engine.draining and not self._supervisor.engine.live():
+                self._drained.set()
+                self._leave()
+
+        return changed
+
+    # --- configuration ------------------------------------------------------------------------------------------------
+
+    def _specs(self, config: Config) -> list[Spec]:
+        """Those of workers.d. Raises ConfigError."""
+        directory = config.workers_dir
+        if directory is None and self._options.config:
+            beside = Path(self._options.config).parent / "workers.d"
+            directory = str(beside) if beside.is_dir() else None
+        return [spec for _, spec in load_workers(directory)] if directory is not None else []
+
+    async def _apply(self, specs: Sequence[Spec]) -> list[dict[str, Any]]:
+        peer = Peer(
+            os.getpid(), os.geteuid(), os.getegid(), Access.ADMIN
+        )  # who reloads does not come to own what is new
+        return await apply_specs(Context(self._daemon, peer, None, "reload"), specs, dry_run=False, prune=False)
+
+    async def _apply_at_start(self, specs: Sequence[Spec]) -> None:
+        try:
+            await self._apply(specs)
+        except ProtocolError as error:  # the disk is full, perhaps; those that run are looked after all the same
+            log.error("cannot take up the workers of workers.d: %s; reload to try again", error)
+
+    async def reload(self, by: int) -> list[dict[str, Any]]:
+        """Reads the configuration again; on a mistake in it the old one stays. Raises ProtocolError with the mistakes."""
+        try:
+            config, specs = await asyncio.to_thread(self._read)
+        except ConfigError as error:
+            text = f"cannot reload: {error}"
+            log.error("%s; the configuration stays as it was", text)
+            self._notify(f"STATUS={text.splitlines()[0]}; the configuration stays as it was")
+            raise ProtocolError(INVALID, text) from None
+        changes = await self._apply(specs)
+        self._server.grant(config.access)
+        self._config = config  # keep_* and max_workers count from the next start on
+        self._supervisor.post(ev.GroupsChanged({name: group.slots for name, group in config.groups.items()}))
+        logging.getLogger().setLevel(config.log_level.upper())
+        log.info("configuration reloaded, asked by uid %d", by)
+        return changes
+
+    def _read(self) -> tuple[Config, list[Spec]]:
+        config = load_config(self._options.config).config
+        return config, self._specs(config)
+
+    async def _reload_by_signal(self) -> None:
+        self._notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            await self.reload(os.geteuid())
+        except ProtocolError as error:
+            if error.code != INVALID:
+                log.error("cannot reload: %s", error)
+        finally:
+            self._notify("READY=1")
+
+    # --- out ----------------------------------------------------------------------------------------------------------
+
+    def _asked_to_leave(self) -> None:
+        self._stops += 1
+        if not self._options.takes_workers_along:
+            self._notify("STOPPING=1")
+            log.info("leaving; workers run on")
+            self._done.set()
+        elif self._stops == 1:
+            self._drain()
+        elif self._stops == 2:
+            self._kill_all()
+        else:  # neither helped: the disk is full, perhaps, and no end can be kept
+            log.warning("asked a third time: leaving; what still runs is found again at the next start")
+            self._done.set()
+
+    def _drain(self) -> None:
+        longest = max(
+            (_stop_time(worker) for worker in self._supervisor.engine.workers.values() if _has_run(worker)), default=0
+        )
+        self._notify(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={int((longest + _STOP_SLACK) * 1e6)}")
+        log.info("stopping: %d runs are asked to end", self._supervisor.engine.live())
+        self._supervisor.post(ev.DrainRequested())
+
+    async def drain(self) -> None:
+        """Stops all workers, keeping what is wished for them; done when none is left. The daemon and the executor leave."""
+        self._drain()
+        await self._drained.wait()
+
+    def _kill_all(self) -> None:
+        if not self._supervisor.engine.live():
+            log.warning("asked again: the executor is left alone")
+            self._done.set()
+            return
+        log.warning("asked again: all runs are killed")
+        for worker in list(self._supervisor.engine.workers.values()):
+            if _has_run(worker):
+                self._driver.kill(worker.run.id)  # type: ignore[union-attr]
+
+    def _leave(self) -> None:
+        if not self._done.is_set():
+            self._driver.on_left = self._done.set
+            self._driver.leave()
+
+
+def _has_run(worker: Worker) -> bool:
+    return worker.run is not None and worker.run.exit is None
+
+
+def _stop_time(worker: Worker) -> float:
+    """Seconds from the first signal until nothing is left to be asked."""
+    stop = worker.spec.stop
+    return stop.interval * (len(stop.signals) - 1) + stop.grace
+
+
+def raise_descriptor_limit() -> None:
+    """Each client takes a descriptor: as many as the hard limit allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
