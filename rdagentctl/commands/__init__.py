@@ -1,0 +1,1 @@
+"""One file for each command, with `run(client, arguments) -> exit code`; imported when it is typed."""

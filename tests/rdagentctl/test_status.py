@@ -1,0 +1,115 @@
+"""The table of `status`, at all sizes."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import time
+
+from rdagentctl.commands.status import text
+from rdagentctl.render import width_of
+from tests.rdagentctl.conftest import CTL, Ctl, environment
+from tests.rdagentctl.fake import FakeDaemon, ended, row
+
+
+def trouble() -> list[dict[str, object]]:
+    now = time.time()
+    over = {"id": "x", "pid": 7, "started_at": now - 100, "ended_at": now - 65}
+    return [
+        row("web", run={"id": "x", "pid": 42, "started_at": now - 7500, "ended_at": None}, restarts=3),
+        row("done", "completed", run=over, exit=ended(0)),
+        row("again", "backoff", run=over, reason={"code": "r", "text": "exit code 1; restarts after 10 s"}, due_in=7.2),
+        row("broken", "failed", run=over, reason={"code": "r", "text": "exit code 3; gave up after 5 restarts"}),
+        row("new", "queued", run=None, reason={"code": "slot", "text": "waits for a slot of group default"}),
+    ]
+
+
+def test_the_table(fake: FakeDaemon, ctl: Ctl) -> None:
+    fake.answers = {"status": lambda args: trouble()}
+    assert ctl("status").stdout == (
+        "5 workers: 1 failed, 1 backoff, 1 queued, 1 running, 1 completed\n"
+        "\n"
+        "NAME    STATE      TIME       PID  RESTARTS  DETAIL\n"
+        "broken  failed     1m05s ago  -    0         exit code 3; gave up after 5 restarts\n"
+        "again   backoff    in 8s      -    0         exit code 1; restarts after 10 s\n"
+        "new     queued     -          -    0         waits for a slot of group default\n"
+        "web     running    2h05m      42   3         sleep 1000\n"
+        "done    completed  1m05s ago  -    0         exit code 0\n"
+    )
+
+
+def test_no_workers(fake: FakeDaemon, ctl: Ctl) -> None:
+    fake.answers = {"status": lambda args: []}
+    done = ctl("status")
+    assert (done.returncode, done.stdout) == (0, "no workers yet. Begin with: rdagentctl submit -- COMMAND\n")
+    assert ctl("status", "--json").stdout == "[]\n"
+
+
+def test_names_exit_with_3_when_one_is_not_running(fake: FakeDaemon, ctl: Ctl) -> None:
+    rows = [row("a"), row("b", "paused")]
+    fake.answers = {"status": lambda args: rows}
+    assert ctl("status", "a").returncode == 0
+    rows.append(row("c", "completed", exit=ended(0)))
+    assert ctl("status", "*").returncode == 3
+    assert ctl("status", "--label", "k=v", "--json").returncode == 3
+    assert ctl("status").returncode == 0
+
+
+def test_quiet_gives_names_alone(fake: FakeDaemon, ctl: Ctl) -> None:
+    fake.answers = {"status": lambda args: [row("a"), row("b")]}
+    assert ctl("status", "-q").stdout == "a\nb\n"
+
+
+def test_a_thousand_fit_a_screen_and_trouble_is_on_it() -> None:
+    rows = [row(f"worker-{n:03}", "failed" if n % 200 == 7 else "running", command=["x" * 300]) for n in range(1000)]
+    shown = text(rows, (80, 24), everything=False, colour=False).splitlines()
+    assert len(shown) <= 24
+    assert max(map(width_of, shown)) <= 80
+    assert shown[0] == "1000 workers: 5 failed, 995 running"
+    assert [line.split()[0] for line in shown[3:8]] == [f"worker-{n:03}" for n in (7, 207, 407, 607, 807)]
+    assert shown[-1] == "… and 981 running; to see them: rdagentctl status --all"
+    assert len(text(rows, (80, 24), everything=True, colour=False).splitlines()) == 1003
+
+
+def test_trouble_is_never_cut() -> None:
+    rows = [row(f"w{n}", "failed") for n in range(100)] + [row("ok")]
+    shown = text(rows, (80, 24), everything=False, colour=False)
+    assert shown.count("  failed  ") == 100
+    assert "and 1 running" in shown
+
+
+def test_hostile_names_stay_on_their_line() -> None:
+    shown = text([row("a\x1b[2J", "fail\ned", command=["b\r\n", "\x07"])], None, everything=True, colour=False)
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
+    assert len(shown.splitlines()) == 4
+
+
+def on_terminal(path: str, **more: str) -> str:
+    """What `status` writes to a terminal."""
+    ours, theirs = pty.openpty()
+    client = subprocess.Popen(
+        [*CTL, "--socket", path, "status"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment(TERM="xterm", **more),
+    )
+    os.close(theirs)
+    written = b""
+    try:
+        while data := os.read(ours, 65536):
+            written += data
+    except OSError:  # EIO: the other end is closed
+        pass
+    assert client.wait(30) == 0
+    os.close(ours)
+    return written.decode()
+
+
+def test_colour_is_for_terminals_without_no_color(fake: FakeDaemon, ctl: Ctl) -> None:
+    fake.answers = {"status": lambda args: trouble()}
+    assert "\x1b[31m1 failed\x1b[0m" in on_terminal(fake.path)
+    assert "\x1b" not in on_terminal(fake.path, NO_COLOR="1")
+    assert "\x1b" not in ctl("status").stdout
