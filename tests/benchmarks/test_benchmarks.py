@@ -1,0 +1,108 @@
+"""The benchmarks' arithmetic, their table, and one quick run of everything."""
+
+# ruff: noqa: RUF001 -- typography of the table
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))  # the benchmarks are run from the checkout, not installed
+
+from benchmarks import processes  # noqa: E402
+from benchmarks.bench import workbench  # noqa: E402
+from benchmarks.report import table  # noqa: E402
+from benchmarks.row import Row  # noqa: E402
+from benchmarks.sample import Sample  # noqa: E402
+
+
+def test_quantiles_are_interpolated() -> None:
+    sample = Sample([4, 1, 3, 2])
+    assert sample == (1, 2, 3, 4)
+    assert sample.median == 2.5
+    assert sample.quantile(0) == 1
+    assert sample.quantile(1) == 4
+    assert Sample([7]).median == 7
+
+
+def test_table_judges_quotients_and_tells_what_is_missing() -> None:
+    rows = [
+        Row("ping", "ping", "µs", 1e6, 2, over_bare=True, bare="echo"),
+        Row("runs", "runs", "/s", target=400, more_is_better=True),
+        Row("lost", "lost", "s", target=1),
+    ]
+    results = {
+        "bare limit": {"ping": Sample([50e-6])},
+        "rdagentd": {"ping": Sample([75e-6]), "runs": Sample([300.4])},
+        "other": {"runs": Sample([150])},
+    }
+    text = table(rows, {"rdagentd": "rdagentd 1", "other": "other 2"}, results, {("rdagentd", "lost"): "too late"})
+    assert text.splitlines() == [
+        "| measure | rdagentd 1 | bare limit | other 2 | to reach | reached |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| ping, µs | 75 = 1.5 × | 50 (echo) |  | ≤ 2 × bare | yes (1.5 ×) |",
+        "| runs, /s | 300 |  | 150 | ≥ 400 | **no** |",
+        "| lost, s | not measured |  |  | ≤ 1 | not measured |",
+        "",
+        "- rdagentd, lost: too late",
+    ]
+
+
+@pytest.mark.parametrize("compiler", [True, False])
+def test_worker_tells_when_it_began(compiler: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not compiler:
+        monkeypatch.setattr("benchmarks.bench.shutil.which", lambda name: None)
+    with workbench() as bench:
+        before = time.monotonic_ns()
+        process = subprocess.Popen(bench.stamp("s").argv)
+        pid, began = bench.told()
+        assert process.wait(10) == 0
+        assert pid == process.pid
+        assert before < began < time.monotonic_ns()
+        written = subprocess.run(bench.write("w", 1000, 5000).argv, capture_output=True, check=True).stdout
+        assert written == (b"x" * 99 + b"\n") * 50
+
+
+def test_what_is_left_in_a_workbench_is_ended() -> None:
+    with workbench() as bench:
+        process = subprocess.Popen(bench.hold("h").argv)
+        assert bench.told()[0] == process.pid
+        assert processes.within(bench.root) == [process.pid]
+    process.wait(10)  # killed it is; perhaps not reaped yet
+    assert not Path(f"/proc/{process.pid}").exists()
+    assert not bench.root.exists()
+
+
+def test_costs_of_a_process_are_read() -> None:
+    own = [os.getpid()]
+    cpu, switches = processes.cpu(own), processes.switches(own)
+    time.sleep(0.01)  # one switch away and back
+    assert processes.cpu(own) > cpu
+    assert processes.switches(own) > switches
+    assert processes.pss(own) > 1 << 20
+
+
+def run(*options: str) -> str:
+    command = [ROOT / "benchmarks/run", "--quick", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_every_measure_runs() -> None:
+    assert "not measured" not in run("--peer", "rdagentd", "--peer", "supervisor")
+
+
+@pytest.mark.slow
+def test_circus_is_measured() -> None:
+    table = run(
+        "--peer", "circus", "--measure", "request", "--measure", "return"
+    )  # those that do not wait for its tick
+    assert table.count("not measured") == 3, table  # "reached", for rdagentd
