@@ -1,0 +1,152 @@
+"""A virtual machine under software emulation, told what to do through a virtio-serial port."""
+
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Self
+
+import attrs
+
+from .image import Image
+
+BOOT_LIMIT = 300.0  # seconds; usually 20 to 40
+ANSWER_GRACE = 60.0  # seconds beyond a command's own limit: the guest ends it itself and says so
+TIMED_OUT = 124  # the exit code of timeout(1)
+
+
+class MachineError(Exception):
+    """The machine does not answer, or a command that had to succeed did not."""
+
+
+@attrs.frozen
+class Result:
+    """How a command ended: its exit code (124: time limit) and what it printed, stdout and stderr in true order."""
+
+    code: int
+    out: str
+
+
+class Machine:
+    """A booted Debian; nothing that is done to it outlives it. A context manager: powered off at the end."""
+
+    def __init__(self, image: Image, memory: int = 1536) -> None:
+        """Power on; memory in MiB. Raises MachineError if it has not booted in time."""
+        self._directory = tempfile.TemporaryDirectory(prefix="rdagentd-bench-")
+        directory = Path(self._directory.name)
+        self._console = directory / "console"
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(directory / "port"))
+        listener.listen(1)
+        self._qemu = subprocess.Popen(
+            _command_line(image, memory, directory),
+            stdin=subprocess.DEVNULL,
+            cwd=directory,
+            env={"TMPDIR": str(directory)},
+        )
+        try:
+            listener.settimeout(30)
+            self._port, _ = listener.accept()
+            self._reader = self._port.makefile("rb")
+            self.boot_id = self._await_boot()
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            listener.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def run(self, script: str, timeout: float = 60) -> Result:
+        """Run a bash script as root, at most timeout seconds. Raises MachineError if the machine is gone."""
+        code, out = self._ask("run", script.encode(), timeout)
+        return Result(code, out.decode(errors="replace"))
+
+    def check(self, script: str, timeout: float = 60) -> str:
+        """Run a script that must succeed and return what it printed. Raises MachineError."""
+        result = self.run(script, timeout)
+        if result.code:
+            raise MachineError(f"cannot run {script!r}: exit code {result.code}\n{result.out}")
+        return result.out
+
+    def put(self, path: str, content: bytes) -> None:
+        """Write a file, its directories too. Raises MachineError."""
+        code, out = self._ask("put", content, 60, path)
+        if code:
+            raise MachineError(f"cannot write {path}: {out.decode(errors='replace')}")
+
+    def reboot(self, *, crash: bool = False) -> None:
+        """Reboot in order, or as by a power cut, and wait until the machine is up again. Raises MachineError."""
+        script = "echo b >/proc/sysrq-trigger" if crash else "systemctl reboot"
+        self._send("reboot", script.encode(), 0)
+        before, self.boot_id = self.boot_id, self._await_boot()
+        if self.boot_id == before:
+            raise MachineError("cannot reboot: the machine answered, but with the same boot id")
+
+    def journal(self, unit: str = "", since_cursor: str = "", lines: int = 200) -> str:
+        """Return the last lines of the journal, of one unit and after a cursor if given."""
+        only = (f" --unit={unit}" if unit else "") + (f" --after-cursor='{since_cursor}'" if since_cursor else "")
+        return self.run(f"journalctl --no-pager --output=short-precise --lines={lines}{only}").out
+
+    def cursor(self) -> str:
+        """Return the journal's end as a cursor for journal()."""
+        return self.run("journalctl --lines=0 --show-cursor --quiet").out.partition("cursor: ")[2].strip()
+
+    def console(self) -> str:
+        """Return the end of what kernel and init wrote to the console."""
+        return self._console.read_text(errors="replace")[-4000:] if self._console.exists() else ""
+
+    def close(self) -> None:
+        """Cut the power and remove all that the machine left on the host."""
+        self._qemu.kill()
+        self._qemu.wait()
+        if hasattr(self, "_port"):
+            self._reader.close()
+            self._port.close()
+        self._directory.cleanup()
+
+    def _ask(self, kind: str, payload: bytes, timeout: float, argument: str = "-") -> tuple[int, bytes]:
+        self._send(kind, payload, timeout, argument)
+        answered, code, content = self._receive(timeout + ANSWER_GRACE)
+        if answered != kind:
+            raise MachineError(f"cannot {kind}: the machine rebooted meanwhile\n{self.console()}")
+        return code, content
+
+    def _await_boot(self) -> str:
+        kind, _, boot_id = self._receive(BOOT_LIMIT)
+        if kind != "ready":
+            raise MachineError(f"cannot boot: expected ready, got {kind}")
+        return boot_id.decode().strip()
+
+    def _send(self, kind: str, payload: bytes, timeout: float, argument: str = "-") -> None:
+        self._port.settimeout(60)
+        self._port.sendall(f"{kind} {timeout:g} {len(payload)} {argument}\n".encode() + payload)
+
+    def _receive(self, limit: float) -> tuple[str, int, bytes]:
+        deadline = time.monotonic() + limit
+        self._port.settimeout(limit)
+        try:
+            kind, code, length = self._reader.readline().decode().split()
+            self._port.settimeout(max(1.0, deadline - time.monotonic()))
+            return kind, int(code), self._reader.read(int(length))
+        except (OSError, ValueError) as error:
+            state = self._qemu.poll()
+            fate = f"no answer in {limit:g} s" if state is None else f"qemu ended with {state}"
+            raise MachineError(f"cannot talk to the machine: {fate} ({error})\n{self.console()}") from error
+
+
+def _command_line(image: Image, memory: int, directory: Path) -> list[str]:
+    return [
+        "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", str(memory),
+        "-nodefaults", "-no-user-config", "-display", "none", "-nic", "none", "-device", "virtio-rng-pci",
+        "-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", "root=/dev/vda rw console=ttyS0 quiet",
+        "-drive", f"file={image.disk},format=raw,if=virtio,snapshot=on,cache=unsafe",
+        "-serial", f"file:{directory}/console",
+        "-device", "virtio-serial-pci", "-chardev", f"socket,id=bench,path={directory}/port",
+        "-device", "virtserialport,chardev=bench,name=bench",
+    ]  # fmt: skip
