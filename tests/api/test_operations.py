@@ -429,17 +429,18 @@ def test_streams_apart(client: Client) -> None:
 
 
 def test_two_follow_a_log_from_different_places(client: Client, host: LiveDaemon, tmp_path: Path) -> None:
-    go = tmp_path / "go"
-    os.mkfifo(go)
-    running(client, "followed", "/bin/sh", "-c", f"echo one; read x < {go}; echo two; read x < {go}; echo three")
+    second, third = tmp_path / "second", tmp_path / "third"  # one for both: the second read could meet the first writer's end
+    for fifo in (second, third):
+        os.mkfifo(fifo)
+    running(client, "followed", "/bin/sh", "-c", f"echo one; read x < {second}; echo two; read x < {third}; echo three")
     said(client, "followed", b"one")
     far = host.connect()
     request = client.send("logs", name="followed", follow=True)
     beyond = far.send("logs", name="followed", follow=True, offset=9)
     assert client.receive()["item"]["data"] == b"one\n"
-    go.write_text("\n")
+    second.write_text("\n")
     assert client.receive()["item"] | {"time": 0} == {"offset": 4, "time": 0, "data": b"two\n"}
-    go.write_text("\n")
+    third.write_text("\n")
     assert client.receive()["item"]["data"] == b"three\n"
     assert client.receive() == {"id": request, "end": True}
     assert far.receive()["item"]["data"] == b"hree\n"
