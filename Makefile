@@ -22,9 +22,15 @@ check: .venv/ready tools
 	@$(BIN)/python -m pytest
 
 tools:  # what the tests use besides Python, where it can be installed; elsewhere those tests say why they are skipped
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v zsh && command -v fish; } >/dev/null; then \
-	    printf '\033[1m== %s\033[0m\n' "installing zsh and fish, whose completions are tested"; \
-	    apt-get update -qq && apt-get install -y -qq --no-install-recommends zsh fish >/dev/null; \
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    missing=(); \
+	    for tool in zsh fish docker:docker.io dockerd:docker.io iptables busybox:busybox-static; do \
+	        command -v "$${tool%:*}" >/dev/null || missing+=("$${tool#*:}"); \
+	    done; \
+	    if (($${#missing[@]})); then \
+	        printf '\033[1m== %s\033[0m\n' "installing what the tests use: $${missing[*]}"; \
+	        apt-get update -qq && apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
+	    fi; \
 	fi
 
 lint: .venv/ready  ## ruff, mypy --strict, the import contracts, documents up to date

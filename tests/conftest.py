@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine import Engine, unavailable
 from tests.harness import Client, LiveDaemon
 
 
@@ -34,3 +35,13 @@ def seeded() -> random.Random:
     seed = int(os.environ.get("RDAGENTD_SEED", random.SystemRandom().randrange(2**32)))
     print(f"RDAGENTD_SEED={seed}")
     return random.Random(seed)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """A Docker engine of its own with the image `busybox:test`; skipped where none can be started."""
+    reason = unavailable()
+    if reason is not None:
+        pytest.skip(reason)
+    with Engine() as started:
+        yield started
