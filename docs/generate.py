@@ -35,7 +35,7 @@ name of the file or the table where it is left out.
 command = ["python3", "agent.py"]
 restart = "on-failure"
 timeout = "12h"
-limits = { address_space = "4G", nofile = "1024:4096" }
+limits = { memory = "4G", cpu = 2, tasks = 512, nofile = "1024:4096" }
 ```
 
 **Sizes** are bytes: `4096`, `"64K"`, `"4G"`, `"1.5T"`; K, M, G and T are powers of 1024. **Durations** are seconds:
@@ -58,8 +58,13 @@ codes at most. Text in place of the table is the policy: `restart = "always"`.
 """
 
 LIMITS_HEAD = """\
-Each is `"soft:hard"`, `{ soft = …, hard = … }`, or one value for both; each value may be `"unlimited"`. They hold for each
-process of a run, not for the worker as a whole. See getrlimit(2).
+From `memory` to `io_max` they hold for the run as a whole: the kernel enforces them by a cgroup (version 2), Docker by
+the container. Where that is not possible, `require` says what follows: `true`, none of its runs is started, and the
+reason names what is missing; `false`, it runs without the limit, which `submit` and `why` tell. Not given: `true` for `memory`,
+`false` for the others. A change of a limit takes a new run.
+
+From `address_space` on they hold for each process: `"soft:hard"`, `{ soft = …, hard = … }`, or one value for both; each may
+be `"unlimited"`. One that cannot be set is always an error at start. See getrlimit(2).
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 POLICIES = ("always", "on-failure", "never", "unless-stopped")
 LIMITS = (
+    "memory", "memory_high", "swap", "cpu", "cpu_weight", "cpuset", "tasks", "io_weight",
     "address_space", "core", "cpu_time", "data", "fsize", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss",
     "rtprio", "rttime", "sigpending", "stack",
 )  # fmt: skip
@@ -85,7 +86,9 @@ SPEC = (
     Option("--directory", "DIR", "working directory; not given: this one", path="directory"),
     Option("--env", "KEY[=VALUE]", "a variable; without a value: your own", many=True, path="environment"),
     Option("--env-file", "FILE", "variables from a file, read at each start", many=True, path="environment_file"),
-    Option("--limit", "KEY=VALUE", "nofile=4096, cpu_time=1h, fsize=1G", many=True, path="limits", choices=LIMITS),
+    Option(
+        "--limit", "KEY=VALUE", "memory=4G, cpu=2, tasks=512, nofile=4096", many=True, path="limits", choices=LIMITS
+    ),
     Option("--restart", "POLICY", "start again when it ends", path="restart.policy", choices=POLICIES),
     Option("--retries", "N", "restarts allowed with on-failure", path="restart.retries"),
     Option("--delay", "TIME", "wait before a restart", path="restart.delay"),

@@ -138,6 +138,8 @@ _FOR_ADMINS: dict[str, Callable[[Spec], bool]] = {
     "nice below 0": lambda spec: spec.nice < 0,
     "limits.nice": lambda spec: spec.limits.nice is not None,
     "limits.rtprio": lambda spec: spec.limits.rtprio is not None,
+    "limits.cpu_weight above 100": lambda spec: (spec.limits.cpu_weight or 0) > 100,
+    "limits.io_weight above 100": lambda spec: (spec.limits.io_weight or 0) > 100,
 }
 """The executor would do these as root, and credentials are the machine's."""
 

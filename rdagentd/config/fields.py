@@ -5,6 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from rdagentd.config.kinds import CODES, FLAG, SIGNALS, UMASK, choice, duration, fraction, size, whole
+from rdagentd.config.resources import (
+    CPU_LIST,
+    CPUS,
+    DEVICE_RATES,
+    MEMORY,
+    REQUIRE,
+    SWAP,
+    TASKS,
+    WEIGHT,
+)
 from rdagentd.config.rlimits import BYTES, MICROSECONDS, SECONDS, count
 from rdagentd.config.section import Conflict, Section
 from rdagentd.config.tables import CREDENTIALS, ENVIRONMENT, LABELS
@@ -33,6 +43,13 @@ def _segments(log: Log) -> str:
     return (
         "" if log.segment <= log.cap else f"{format_size(log.segment)} is more than the cap of {format_size(log.cap)}"
     )
+
+
+def _high(limits: Limits) -> str:
+    high, most = limits.memory_high, limits.memory
+    if high is None or most is None or high <= most:
+        return ""
+    return f"{format_size(high)} is more than the memory of {format_size(most)}"
 
 
 def _derive_max_delay(values: dict[str, Any]) -> None:
@@ -106,11 +123,22 @@ QUEUE = Section(
     },
 )
 
-_NO_WHOLE = "a limit for the worker as a whole is not in this release"
-
 LIMITS = Section(
     Limits,
     {
+        "memory": (
+            MEMORY,
+            "Memory; beyond, the kernel ends the whole run: `out_of_memory` (memory.max, memory.oom.group).",
+        ),
+        "memory_high": (MEMORY, "Memory above which the run is slowed down and made to give some back (memory.high)."),
+        "swap": (SWAP, "Swap beside `memory`; 0: none (memory.swap.max)."),
+        "cpu": (CPUS, "CPU time per time: 2 are two whole CPUs (cpu.max, per 100 ms)."),
+        "cpu_weight": (WEIGHT, "Share of a CPU that several want; others have 100 (cpu.weight)."),
+        "cpuset": (CPU_LIST, "The CPUs that it may use (cpuset.cpus)."),
+        "tasks": (TASKS, "Processes and threads at a time; beyond, fork fails with EAGAIN (pids.max)."),
+        "io_weight": (WEIGHT, "Share of a device that several want; others have 100 (io.weight)."),
+        "io_max": (DEVICE_RATES, 'Rates by device: `[{ path = "/data", write = "50M" }]` (io.max).'),
+        "require": (REQUIRE, "Whether a run is refused where one of the limits above cannot be enforced. See above."),
         "address_space": (BYTES, "Address space (RLIMIT_AS)."),
         "core": (BYTES, "Size of a core file; 0: none (RLIMIT_CORE)."),
         "cpu_time": (SECONDS, "CPU time, after which SIGXCPU is sent, and SIGKILL at the hard limit (RLIMIT_CPU)."),
@@ -129,13 +157,12 @@ LIMITS = Section(
     },
     hints={
         "as": "did you mean address_space?",
-        "memory": f"for each process: address_space; {_NO_WHOLE}",
-        "mem": f"for each process: address_space; {_NO_WHOLE}",
-        "cpu": f"CPU seconds of each process: cpu_time; {_NO_WHOLE}",
-        "cpus": f"CPU seconds of each process: cpu_time; {_NO_WHOLE}",
-        "cores": f"core is the size of a core file; {_NO_WHOLE}",
-        "tasks": f"for all processes of the user: nproc; {_NO_WHOLE}",
-        "pids": f"for all processes of the user: nproc; {_NO_WHOLE}",
+        "mem": "did you mean memory?",
+        "memory_swap": "did you mean swap? It counts beside memory, not with it",
+        "cpus": "did you mean cpu?",
+        "cores": "core is the size of a core file; did you mean cpu?",
+        "pids": "did you mean tasks?",
+        "io": "did you mean io_max?",
         "files": "did you mean nofile?",
         "fds": "did you mean nofile?",
         "open_files": "did you mean nofile?",
@@ -144,6 +171,7 @@ LIMITS = Section(
         "time": "CPU time: cpu_time; run time: timeout, beside limits",
         "timeout": "timeout stands beside limits, not in it",
     },
+    conflicts=(Conflict("memory_high", ("memory_high", "memory"), _high),),
 )
 
 LOG = Section(
@@ -192,7 +220,7 @@ SPEC = Section(
         "queue": (QUEUE, "Where it waits for its turn."),
         "limits": (
             LIMITS,
-            "Resource limits of each process of a run, see getrlimit(2). Not given: as rdagentd itself has it.",
+            "What a run may use as a whole, and each of its processes.",
         ),
         "log": (LOG, "How its output is kept."),
         "labels": (LABELS, "Names and values to select workers by; a value has at most 256 bytes."),
@@ -211,10 +239,7 @@ SPEC = Section(
         "autorestart": "did you mean restart?",
         "stop_signal": "did you mean stop.signals?",
         "kill_timeout": "did you mean kill_after?",
-        "memory": f"for each process: limits.address_space; {_NO_WHOLE}",
-        "cpu": f"CPU seconds of each process: limits.cpu_time; {_NO_WHOLE}",
-        "tasks": f"for all processes of the user: limits.nproc; {_NO_WHOLE}",
-        "cores": _NO_WHOLE,
+        "cores": "did you mean limits.cpu?",
         "stdout": "output is always kept, see log",
         "stderr": "output is always kept, see log",
     },

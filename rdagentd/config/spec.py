@@ -76,7 +76,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: value[key] for key in sorted(value)}
     if isinstance(value, tuple):
-        return list(value)
+        return [_plain(one) for one in value]
     return value.value if isinstance(value, Enum) else value
 
 

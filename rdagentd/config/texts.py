@@ -98,7 +98,8 @@ def _split(line: str) -> list[str]:
 
 NAME = Kind("name", _name)
 OPTIONAL_PATH = Kind("path", lambda value: None if value is None else _path(value))
-_PATH_LIST = each(Kind("path", _path), 16)
+PATH = Kind("path", _path)
+_PATH_LIST = each(PATH, 16)
 PATHS = Kind("path, or list of at most 16 paths", _paths)
 USER = Kind("name or number", _user)
 COMMAND = Kind("list of words, or text that is split like a shell's", _command)

@@ -77,12 +77,38 @@ class Rlimit:
 
 
 @frozen
-class Limits:
-    """Resource limits of each process of a run, by the names of getrlimit(2). None: as the executor has it.
+class DeviceRate:
+    """Most that a run may read and write on the device under `path`: bytes and operations a second. None: no limit."""
 
-    Bytes: address_space, core, data, fsize, memlock, msgqueue, rss, stack. Seconds: cpu_time. Microseconds: rttime.
+    path: str
+    read: int | None = None
+    write: int | None = None
+    read_ops: int | None = None
+    write_ops: int | None = None
+
+
+@frozen
+class Limits:
+    """What a run may use.
+
+    As a whole, by cgroup or container; None: no limit. Bytes: memory, memory_high, swap. cpu: in CPUs; cpuset: as "0-3,8";
+    weights: 1 to 10000, 100 is usual; tasks: processes and threads. require: whether a run is refused where one of these
+    cannot be enforced; None: where `memory` cannot.
+
+    Each of its processes, by the names of getrlimit(2), always required; None: as the executor has it. Bytes: address_space,
+    core, data, fsize, memlock, msgqueue, rss, stack. Seconds: cpu_time. Microseconds: rttime.
     """
 
+    memory: int | None = None
+    memory_high: int | None = None
+    swap: int | None = None
+    cpu: float | None = None
+    cpu_weight: int | None = None
+    cpuset: str | None = None
+    tasks: int | None = None
+    io_weight: int | None = None
+    io_max: tuple[DeviceRate, ...] = ()
+    require: bool | None = None
     address_space: Rlimit | None = None
     core: Rlimit | None = Rlimit(0, 0)
     cpu_time: Rlimit | None = None

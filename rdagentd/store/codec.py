@@ -18,13 +18,13 @@ from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn
 
 from rdagentd.model.run import Exit, Run, Usage
-from rdagentd.model.spec import Breaker, Limits, Log, Queue, Restart, Rlimit, Spec, Stop
+from rdagentd.model.spec import Breaker, DeviceRate, Limits, Log, Queue, Restart, Rlimit, Spec, Stop
 from rdagentd.model.worker import Worker
 from rdagentd.store.errors import Unreadable
 
 T = TypeVar("T")
 
-SHARED = (Rlimit, Breaker, Restart, Stop, Queue, Limits, Log)
+SHARED = (Rlimit, DeviceRate, Breaker, Restart, Stop, Queue, Limits, Log)
 """Parts of a spec of which equal ones are one object in memory. Inner ones first."""
 
 HISTORY = (Exit, Usage, Run)

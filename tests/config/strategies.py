@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from rdagentd.config.units import MAX_DURATION, MAX_SIZE
-from rdagentd.model.spec import Breaker, Limits, Log, Policy, Queue, Restart, Rlimit, Spec, Stop
+from rdagentd.model.spec import Breaker, DeviceRate, Limits, Log, Policy, Queue, Restart, Rlimit, Spec, Stop
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", fullmatch=True)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
@@ -27,7 +27,17 @@ def pairs(values: st.SearchStrategy[int]) -> st.SearchStrategy[Rlimit | None]:
 
 
 SMALL_LIMITS = {"nice": st.integers(0, 40), "rtprio": st.integers(0, 99), "cpu_time": st.integers(0, int(MAX_DURATION))}
-LIMITS = st.builds(Limits, **{name: pairs(SMALL_LIMITS.get(name, SIZES)) for name in Limits.__annotations__})
+COUNTS = st.integers(1, 1 << 22)
+RATES = st.builds(DeviceRate, PATHS, COUNTS, *[st.none() | COUNTS] * 3)
+MEMORY = st.none() | st.integers(1 << 20, MAX_SIZE)
+WHOLE = {
+    "memory": MEMORY, "memory_high": st.none(), "swap": st.none() | SIZES, "cpu": st.none() | st.floats(0.01, 8192),
+    "cpu_weight": st.none() | st.integers(1, 10_000), "cpuset": st.sampled_from([None, "0", "0-3,8", "1,3,5-7"]),
+    "tasks": st.none() | COUNTS, "io_weight": st.none() | st.integers(1, 10_000),
+    "io_max": st.lists(RATES, max_size=3).map(tuple), "require": st.none() | st.booleans(),
+}  # fmt: skip
+EACH = [name for name in Limits.__annotations__ if name not in WHOLE]
+LIMITS = st.builds(Limits, **WHOLE, **{name: pairs(SMALL_LIMITS.get(name, SIZES)) for name in EACH})
 
 
 @st.composite

@@ -24,10 +24,6 @@ from .reading import decode, refusal
         ({"stack": "1M:2M:3M"}, 'stack: \'2M:3M\' is not a size (write bytes, or "64K", "4G", "1.5T")'),
         ({"cpu_time": "500ms"}, "cpu_time: '500ms' is not whole (the kernel counts this limit in seconds)"),
         ({"rtprio": 100}, "rtprio: 100 is out of range (0 to 99)"),
-        ({"memory": "4G"},
-         "memory: unknown key (for each process: address_space; a limit for the worker as a whole is not in this release)"),
-        ({"cpu": 1},
-         "cpu: unknown key (CPU seconds of each process: cpu_time; a limit for the worker as a whole is not in this release)"),
     ],
 )  # fmt: skip
 def test_one_mistake_in_a_limit(limits: dict[str, Any], told: str) -> None:

@@ -30,7 +30,7 @@ FULL_SPEC = Spec(
     timeout=3600.0,
     kill_after=4.0,
     queue=Queue("gpu", 7),
-    limits=Limits(*(ONE for _ in LIMITS), rtprio=ONE, rttime=ONE, sigpending=ONE, stack=Rlimit(None, None)),
+    limits=Limits(**dict.fromkeys(LIMITS, ONE), rtprio=ONE, rttime=ONE, sigpending=ONE, stack=Rlimit(None, None)),
     log=Log(1 << 20, 1 << 18, True),
     labels={"team": "alpha"},
 )
