@@ -39,7 +39,7 @@ from rdagentd.supervisor.health import StatusTeller, Watchdog, status_line, watc
 from rdagentd.supervisor.hub import Hub
 from rdagentd.supervisor.ids import RunIds
 from rdagentd.supervisor.rows import Rows
-from rdagentd.supervisor.supervisor import Supervisor
+from rdagentd.supervisor.supervisor import EPOCHS, Supervisor
 from rdagentd.systemd import passed_socket
 
 log = logging.getLogger(__name__)
@@ -198,8 +198,9 @@ class Host:
             {name: group.slots for name, group in self._config.groups.items()},
             self._config.max_workers,
         )
-        epoch, forgetting = loaded.meta.get("executor_epoch", ""), loaded.meta.get("forgetting", "").split()
-        self._supervisor = supervisor = Supervisor(engine, store, Hub(), epoch, forgetting)
+        epochs = {driver: loaded.meta.get(key, "") for driver, key in EPOCHS.items()}
+        forgetting = loaded.meta.get("forgetting", "").split()
+        self._supervisor = supervisor = Supervisor(engine, store, Hub(), epochs, forgetting)
         self._driver = ProcessDriver(os.fspath(self._options.executor_socket), supervisor, self._options.launch)
         supervisor.driver = self._driver
         supervisor.rows = Rows(engine)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rdagentd.config.containers import COMMAND_OR_NONE, CONFLICTS, CONTAINER, derive_driver, needs
 from rdagentd.config.kinds import CODES, FLAG, SIGNALS, UMASK, choice, duration, fraction, size, whole
 from rdagentd.config.resources import (
     CPU_LIST,
@@ -18,8 +19,9 @@ from rdagentd.config.resources import (
 from rdagentd.config.rlimits import BYTES, MICROSECONDS, SECONDS, count
 from rdagentd.config.section import Conflict, Section
 from rdagentd.config.tables import CREDENTIALS, ENVIRONMENT, LABELS
-from rdagentd.config.texts import COMMAND, NAME, OPTIONAL_PATH, PATHS, USER
+from rdagentd.config.texts import NAME, OPTIONAL_PATH, PATHS, USER
 from rdagentd.config.units import MAX_SIZE, format_duration, format_size
+from rdagentd.model.container import DriverName
 from rdagentd.model.spec import Breaker, Limits, Log, Policy, Queue, Restart, Spec, Stop
 
 _MIN_SEGMENT = 4096
@@ -189,10 +191,15 @@ SPEC = Section(
     Spec,
     {
         "name": (NAME, "What the worker is called: 1 to 64 of A-Z a-z 0-9 _ . -, the first a letter or a digit."),
-        "command": (COMMAND, "The program and its arguments. No shell is involved: no variables, no pipes, no globs."),
+        "command": (
+            COMMAND_OR_NONE,
+            "The program and its arguments. No shell is involved: no variables, no pipes, no globs. A container needs none.",
+        ),
+        "driver": (choice(DriverName), "How its runs happen. Not given: `docker` where there is a table [container]."),
+        "container": (CONTAINER, 'The container in which its runs happen (`driver = "docker"`).'),
         "directory": (
             OPTIONAL_PATH,
-            "Working directory. Not given: /. A relative one begins at the directory of the file.",
+            "Working directory. Not given: /, or the image's. A relative one begins at the directory of the file.",
         ),
         "environment": (ENVIRONMENT, "Variables of the run, at most 128 KiB together. Never shown by any command."),
         "environment_file": (
@@ -242,5 +249,10 @@ SPEC = Section(
         "cores": "did you mean limits.cpu?",
         "stdout": "output is always kept, see log",
         "stderr": "output is always kept, see log",
+        "image": "did you mean container.image?",
+        "docker": "did you mean container?",
     },
+    derive=derive_driver,
+    conflicts=CONFLICTS,
+    needs=needs,
 )

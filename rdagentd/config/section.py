@@ -31,7 +31,8 @@ class Section:
     """Reads a table into an object of `make`, by rows of key → (kind or section, meaning).
 
     shorthand: the key that is meant when text stands in place of the table. hints: what to say about keys that people try.
-    derive: sets defaults that depend on the other values. Objects other than specs are shared when equal, so that a
+    derive: sets defaults that depend on the other values. needs: keys that this table needs beside those without a default.
+    optional: None is possible. Objects other than specs are shared when equal, so that a
     thousand workers of one kind cost little memory.
     """
 
@@ -41,6 +42,8 @@ class Section:
     hints: Mapping[str, str] = Factory(dict)
     derive: Callable[[dict[str, Any]], None] | None = None
     conflicts: tuple[Conflict, ...] = ()
+    needs: Callable[[Mapping[Any, Any]], tuple[str, ...]] = lambda raw: ()
+    optional: bool = False
     _parsers: dict[str, Callable[[Any], Any]] = field(init=False)
     _required: tuple[str, ...] = field(init=False)
     _interned: dict[Any, Any] = field(init=False, factory=dict)
@@ -55,12 +58,14 @@ class Section:
 
     def parse(self, raw: Any) -> Any:
         """The object that `raw` stands for. Raises InvalidError with all problems of the table and the tables in it."""
+        if self.optional and raw is None:
+            return None
         if self.shorthand and type(raw) is str:
             raw = {self.shorthand: raw}
         if type(raw) is not dict:
             raise wrong_type("a table", raw)
         values, problems = self.read(raw)
-        problems += [Problem(key, "missing") for key in self._required if key not in raw]
+        problems += [Problem(key, "missing") for key in (*self._required, *self.needs(raw)) if key not in raw]
         if problems and self._required:
             raise InvalidError(problems)
         if self.derive:

@@ -8,6 +8,7 @@ from typing import Any
 from attrs import Factory, frozen
 
 from rdagentd.core.events import Timer
+from rdagentd.model.container import DriverName
 from rdagentd.model.run import Run
 from rdagentd.model.spec import Spec
 from rdagentd.model.worker import Worker
@@ -63,9 +64,11 @@ class Forget:
 
 @frozen
 class Ready:
-    """What the executor told when it connected is settled. One follows each `ExecutorConnected`, in order; a Spawn that was
+    """What a driver told when it connected is settled. One follows each `ExecutorConnected`, in order; a Spawn that was
     decided before it must not go out on that connection: its run may have been called lost, and what lives is said again.
     """
+
+    driver: DriverName = DriverName.PROCESS
 
 
 @frozen

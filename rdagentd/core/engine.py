@@ -16,14 +16,19 @@ from rdagentd.core.lifecycle import TABLE, input_of
 from rdagentd.core.queue import Queue
 from rdagentd.core.recovery import UNREADABLE, is_unreadable
 from rdagentd.core.turn import Turn
+from rdagentd.model.container import DriverName
 from rdagentd.model.spec import Spec
 from rdagentd.model.worker import LIVE, Reason, State, Then, Want, Worker
+
+BEHIND = {DriverName.PROCESS: "the executor", DriverName.DOCKER: "the Docker engine"}
+"""What a driver speaks to, in words."""
 
 
 class Engine:
     """All workers, and what happens to them.
 
-    new_run makes time-ordered run ids, no two alike. slots: places per group. strict: raise a defect.
+    new_run makes time-ordered run ids, no two alike. slots: places per group. strict: raise a defect. away: what is wrong with
+    the drivers that cannot be reached.
     """
 
     def __init__(
@@ -35,7 +40,7 @@ class Engine:
     ) -> None:
         self.workers: dict[str, Worker] = {}
         self.queue = Queue(slots)
-        self.connected = False
+        self.away = dict.fromkeys(DriverName, "cannot be reached")
         self.draining = False
         self.defects = 0
         self._new_run = new_run
@@ -43,14 +48,14 @@ class Engine:
         self._strict = strict
         self._order = 0
         self._undo: dict[str, Worker | None] = {}
-        self._flags = (False, False)
+        self._flags = (self.away, False)
 
     # --- taking back --------------------------------------------------------------------------------------------------
 
     def mark(self) -> None:
         """`rollback` leads back to here."""
         self._undo = {}
-        self._flags = (self.connected, self.draining)
+        self._flags = (dict(self.away), self.draining)
 
     def rollback(self) -> None:
         """Undoes what was decided since `mark`: it could not be kept, so it has not happened."""
@@ -60,7 +65,7 @@ class Engine:
                 self.workers[name] = before
             self.queue.follow(after, before)
         self._undo = {}
-        self.connected, self.draining = self._flags
+        self.away, self.draining = self._flags
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -68,13 +73,19 @@ class Engine:
         """How many workers have a run."""
         return sum(1 for worker in self.workers.values() if worker.state in LIVE)
 
+    def trouble(self, worker: Worker) -> str | None:
+        """What is wrong with the driver of this worker, as a sentence without its full stop; None if it answers."""
+        driver = worker.spec.driver
+        return f"{BEHIND[driver]} {self.away[driver]}" if driver in self.away else None
+
     def waits_for(self, worker: Worker) -> Reason:
         """Why a queued worker does not run yet."""
         queue, group = self.queue, worker.spec.queue.group
         if self.draining:
             return Reason("draining", "waits for the daemon, which is stopping, to be started again")
-        if not self.connected:
-            return Reason("executor", "waits for the executor, which cannot be reached")
+        driver = worker.spec.driver
+        if driver in self.away:
+            return Reason("executor", f"waits for {BEHIND[driver]}, which {self.away[driver]}")
         text = f"waits for a slot of group {group} ({queue.taken(group)} of {queue.slots(group)} taken"
         ahead = queue.ahead(worker)
         return Reason("slot", f"{text}, {ahead} ahead of it)" if ahead else f"{text}, next in line)")
@@ -88,12 +99,12 @@ class Engine:
             case ev.SubmitRequested():
                 self._submit(event, now, effects)
             case ev.ExecutorConnected():
-                self.connected = True
-                effects.append(fx.Ready())
+                self.away.pop(event.driver, None)
+                effects.append(fx.Ready(event.driver))
                 for turn_event in recovery.reconcile(self.workers, event, effects):
                     self._turn(turn_event, now, effects)
             case ev.ExecutorLost():
-                self.connected = False
+                self.away[event.driver] = event.trouble
             case ev.DrainRequested():
                 self._drain(event, now, effects)
             case ev.GroupsChanged():
@@ -176,9 +187,12 @@ class Engine:
 
     def _barred(self, worker: Worker, event: ev.WorkerEvent) -> fx.Refused | None:
         """What cannot be asked for whatever the state says."""
-        if isinstance(event, ev.SignalRequested) and worker.state in LIVE and not self.connected:
-            text = f"cannot signal {worker.name}: the executor cannot be reached; try again"
-            return fx.Refused("unavailable", text)
+        if isinstance(event, ev.SignalRequested) and worker.state in LIVE:
+            if trouble := self.trouble(worker):
+                return fx.Refused("unavailable", f"cannot signal {worker.name}: {trouble}; try again")
+            if worker.spec.driver is DriverName.DOCKER and event.scope != "main":
+                text = f"cannot signal the {event.scope} of {worker.name}: Docker signals its first process alone"
+                return fx.Refused("conflict", f"{text}; leave the scope out")
         if is_unreadable(worker) and isinstance(event, ev.Request) and not isinstance(event, ev.RemoveRequested):
             why = worker.reason.text if worker.reason else ""
             return fx.Refused("conflict", f"cannot change {worker.name}: it {why}; remove it, then submit it again")
@@ -232,9 +246,10 @@ class Engine:
     # --- all workers --------------------------------------------------------------------------------------------------
 
     def _admit(self, now: float, effects: list[fx.Effect]) -> None:
-        if not self.connected or self.draining:
+        if self.draining:
             return
-        while (name := self.queue.next()) is not None:
+        drivers = frozenset(DriverName).difference(self.away)
+        while (name := self.queue.next(drivers)) is not None:
             self._turn(ev.Admitted(name, self._new_run()), now, effects)
 
     def _drain(self, event: ev.DrainRequested, now: float, effects: list[fx.Effect]) -> None:

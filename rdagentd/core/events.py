@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import Factory, frozen
 
+from rdagentd.model.container import DriverName
 from rdagentd.model.run import Exit, Usage
 from rdagentd.model.spec import Spec
 
@@ -102,7 +103,10 @@ class Admitted:
 
 @frozen
 class RunStarted:
-    """The executor has the program running. at: seconds since the epoch; log: first offset of its output by stream."""
+    """The driver has the program running. at: seconds since the epoch; log: first offset of its output by stream.
+
+    container: id of the container that it runs in, None for a process. pid is 0 for a container that is over already.
+    """
 
     worker: str
     run: str
@@ -110,6 +114,7 @@ class RunStarted:
     start_ticks: int
     at: float
     log: Mapping[str, int] = Factory(dict)
+    container: str | None = None
 
 
 @frozen
@@ -135,7 +140,7 @@ class Due:
 
 @frozen
 class Held:
-    """What the executor says about a run that it holds. pid is None while its exec is under way."""
+    """What a driver says about a run that it holds. pid is None while its start is under way."""
 
     worker: str
     run: str
@@ -144,20 +149,28 @@ class Held:
     at: float
     frozen: bool = False
     log: Mapping[str, int] = Factory(dict)
+    container: str | None = None
 
 
 @frozen
 class ExecutorConnected:
-    """The executor answered. same_epoch: its journal is the one that our intents were told to; exited: ends that follow."""
+    """A driver answered: the executor, or the Docker engine.
+
+    same_epoch: its memory is the one that our intents were told to; exited: ends that follow.
+    """
 
     same_epoch: bool
     runs: tuple[Held, ...] = ()
     exited: frozenset[str] = frozenset()
+    driver: DriverName = DriverName.PROCESS
 
 
 @frozen
 class ExecutorLost:
-    """The executor cannot be reached: nothing is started until it is back."""
+    """A driver cannot be reached: nothing is started by it until it is back. trouble: what is wrong, as a verb phrase."""
+
+    driver: DriverName = DriverName.PROCESS
+    trouble: str = "cannot be reached"
 
 
 @frozen

@@ -115,11 +115,13 @@ def _note_process(turn: Turn) -> None:
     assert isinstance(event, ev.RunStarted)
     assert turn.worker.run is not None
     run = evolve(
-        turn.worker.run, pid=event.pid, start_ticks=event.start_ticks, started_at=event.at, log_start=dict(event.log)
-    )
+        turn.worker.run, pid=event.pid, start_ticks=event.start_ticks, started_at=event.at, log_start=dict(event.log),
+        container=event.container,
+    )  # fmt: skip
     turn.change(run=run)
     turn.do(fx.SaveRun(run))
-    turn.tell("started", f"started as process {event.pid}", pid=event.pid, attempt=run.attempt)
+    what = f"process {event.pid}" if event.container is None else f"container {event.container[:12]}"
+    turn.tell("started", f"started as {what}", pid=event.pid, attempt=run.attempt)
 
 
 @goes(State.RUNNING)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 
+from rdagentd.model.container import DriverName
 from rdagentd.model.worker import LIVE, State, Worker
 
 _Key = tuple[int, int, str]
@@ -16,7 +17,7 @@ class Queue:
     def __init__(self, slots: Mapping[str, int | None] | None = None) -> None:
         self._slots: dict[str, int | None] = dict(slots or {})
         self._holders: dict[str, set[str]] = {}
-        self._waiting: dict[str, list[_Key]] = {}
+        self._waiting: dict[str, dict[DriverName, list[_Key]]] = {}
 
     def set_slots(self, slots: Mapping[str, int | None]) -> None:
         """Changes how many slots the groups have. Whoever holds one keeps it."""
@@ -37,9 +38,12 @@ class Queue:
             if not holders:
                 del self._holders[group]
         elif worker.state is State.QUEUED:
-            waiting = self._waiting[group]
-            del waiting[bisect_left(waiting, _key(worker))]
-            if not waiting:
+            lines = self._waiting[group]
+            line = lines[worker.spec.driver]
+            del line[bisect_left(line, _key(worker))]
+            if not line:
+                del lines[worker.spec.driver]
+            if not lines:
                 del self._waiting[group]
 
     def _enter(self, worker: Worker) -> None:
@@ -47,13 +51,18 @@ class Queue:
         if worker.state in LIVE:
             self._holders.setdefault(group, set()).add(worker.name)
         elif worker.state is State.QUEUED:
-            insort(self._waiting.setdefault(group, []), _key(worker))
+            lines = self._waiting.setdefault(group, {})
+            insort(lines.setdefault(worker.spec.driver, []), _key(worker))
 
-    def next(self) -> str | None:
-        """The worker whose turn it is in a group that has a free slot; None if nobody can start."""
-        for group, waiting in self._waiting.items():
-            if self.free(group):
-                return waiting[0][2]
+    def next(self, drivers: Container[DriverName] = frozenset(DriverName)) -> str | None:
+        """The worker whose turn it is in a group that has a free slot; None if nobody can start.
+
+        Whose driver is not one of `drivers` is passed over: a Docker engine that hangs holds up nobody but its own.
+        """
+        for group, lines in self._waiting.items():
+            heads = [line[0] for driver, line in lines.items() if driver in drivers]
+            if heads and self.free(group):
+                return min(heads)[2]
         return None
 
     def free(self, group: str) -> bool:
@@ -75,11 +84,12 @@ class Queue:
 
     def waiting(self) -> int:
         """How many workers wait."""
-        return sum(map(len, self._waiting.values()))
+        return sum(len(line) for lines in self._waiting.values() for line in lines.values())
 
     def ahead(self, worker: Worker) -> int:
         """How many workers of its group go before this one."""
-        return bisect_left(self._waiting.get(worker.spec.queue.group, []), _key(worker))
+        lines = self._waiting.get(worker.spec.queue.group, {})
+        return sum(bisect_left(line, _key(worker)) for line in lines.values())
 
     def ledger(self) -> Iterator[tuple[str, frozenset[str]]]:
         """Every group with its holders, for checks."""

@@ -1,6 +1,6 @@
-"""What is true after a crash, a restart or a reboot: what was kept, compared with what the executor holds.
+"""What is true after a crash, a restart or a reboot: what was kept, compared with what its driver holds.
 
-A live worker's run is held by the executor (adopted), or its end follows (settled), or neither. Neither means: never
+A live worker's run is held by the driver (adopted), or its end follows (settled), or neither. Neither means: never
 started, if we only intended it and the executor's journal is still the one that would know; else lost.
 """
 
@@ -48,12 +48,14 @@ def reconcile(
     held = {run.run: run for run in event.runs}
     for worker in list(workers.values()):
         run = worker.run
-        if worker.state not in LIVE or run is None or run.id in event.exited:
+        if worker.spec.driver is not event.driver or worker.state not in LIVE or run is None or run.id in event.exited:
             continue
         found = held.pop(run.id, None)
         if found is not None:
             if found.pid is not None:
-                yield ev.RunStarted(worker.name, run.id, found.pid, found.start_ticks, found.at, found.log)
+                yield ev.RunStarted(
+                    worker.name, run.id, found.pid, found.start_ticks, found.at, found.log, found.container
+                )
             _resume_wish(workers[worker.name], found, effects)
         elif event.same_epoch and run.pid is None and worker.state is State.STARTING:
             effects.append(fx.Spawn(worker))

@@ -17,7 +17,10 @@ from rdagentd.model.worker import Worker
 
 @frozen
 class HeldRun:
-    """A run that the driver holds. pid is None while its start is under way; at: seconds since the epoch."""
+    """A run that the driver holds. pid is None while its start is under way; at: seconds since the epoch.
+
+    container: id of its container, None for a process.
+    """
 
     worker: str
     run: str
@@ -26,6 +29,7 @@ class HeldRun:
     at: float
     frozen: bool = False
     log: Mapping[str, int] = Factory(dict)
+    container: str | None = None
 
 
 @frozen
@@ -61,6 +65,9 @@ class Listener(Protocol):
 
     def grew(self, worker: str, stream: str, end: int) -> None:
         """The log that was watched has grown to `end`."""
+
+    def noted(self, worker: str, kind: str, text: str) -> None:
+        """Something for the worker's story that changes nothing."""
 
 
 class Driver(Protocol):

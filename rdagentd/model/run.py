@@ -51,7 +51,7 @@ class Run:
     """One attempt. `id` is time-ordered. started_at, ended_at: seconds since the epoch, for people only.
 
     pid and start_ticks (field 22 of /proc/PID/stat) are None until the process exists; log_start and log_end are offsets in
-    the worker's log by stream.
+    the worker's log by stream. container: its id, None for a process; such a run's pid is 0 if it was over before it was seen.
     """
 
     id: str
@@ -66,3 +66,4 @@ class Run:
     usage: Usage | None = None
     log_start: Mapping[str, int] = Factory(dict)
     log_end: Mapping[str, int] = Factory(dict)
+    container: str | None = None

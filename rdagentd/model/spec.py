@@ -7,6 +7,8 @@ from enum import StrEnum
 
 from attrs import Factory, frozen
 
+from rdagentd.model.container import Container, DriverName
+
 
 class Policy(StrEnum):
     """When a run that ended is followed by another one."""
@@ -139,11 +141,15 @@ class Log:
 class Spec:
     """A worker as it was asked for. timeout and kill_after: seconds; timeout None is no limit; umask: 0 to 0o777.
 
+    command: empty only for a container, which then runs what its image says. container: there exactly if the driver is docker.
+
     credentials: file name for the run → name of a credential of the executor's unit.
     """
 
     name: str
-    command: tuple[str, ...]
+    command: tuple[str, ...] = ()
+    driver: DriverName = DriverName.PROCESS
+    container: Container | None = None
     directory: str | None = None
     environment: Mapping[str, str] = Factory(dict)
     environment_file: tuple[str, ...] = ()

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from rdagentd.model.worker import State
+from rdagentd.model.container import DriverName
+from rdagentd.model.worker import State, Worker
 from rdagentd.supervisor.supervisor import Supervisor
 
 Notify = Callable[[str], None]
@@ -73,7 +74,14 @@ def status_line(supervisor: Supervisor) -> str:
         parts.append("cannot write its state")
     if supervisor.driver.facts() is None:
         parts.append("no executor")
+    trouble = supervisor.engine.away.get(DriverName.DOCKER)
+    if trouble and any(map(_in_docker, supervisor.engine.workers.values())):
+        parts.append(f"the Docker engine {trouble}")
     return ", ".join(parts) or "idle"
+
+
+def _in_docker(worker: Worker) -> bool:
+    return worker.spec.driver is DriverName.DOCKER
 
 
 _SHOWN = {

@@ -29,6 +29,7 @@ def run_row(run: Run) -> dict[str, Any]:
     return {
         "id": run.id, "attempt": run.attempt, "revision": run.revision, "pid": run.pid, "started_at": run.started_at,
         "ended_at": run.ended_at, "exit": exit_row(run.exit), "log_start": dict(run.log_start), "log_end": dict(run.log_end),
+        "container": run.container,
         "usage": usage and {"user": usage.user, "system": usage.system, "max_rss": usage.max_rss},
     }  # fmt: skip
 

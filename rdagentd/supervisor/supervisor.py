@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -20,8 +20,9 @@ from attrs import define
 
 from rdagentd.core import effects as fx
 from rdagentd.core import events as ev
-from rdagentd.core.engine import Engine
+from rdagentd.core.engine import BEHIND, Engine
 from rdagentd.drivers.base import Driver, EndedRun, HeldRun
+from rdagentd.model.container import DriverName
 from rdagentd.protocol.errors import INTERNAL, UNAVAILABLE, ProtocolError
 from rdagentd.store.store import Store
 from rdagentd.store.writes import AddEvent, ForgetWorker, SaveRun, SaveSpec, SaveWorker, SetMeta, Write
@@ -39,6 +40,10 @@ _RETRY = 1.0
 """Seconds until a batch that could not be kept is tried again."""
 
 
+EPOCHS = {DriverName.PROCESS: "executor_epoch", DriverName.DOCKER: "docker_epoch"}
+"""Under which name the epoch of a driver is kept."""
+
+
 @define(eq=False)
 class _Item:
     """event None: only the meta is to be kept."""
@@ -52,7 +57,9 @@ class _Item:
 class Supervisor:
     """Owns the engine, the store and the driver while the daemon lives."""
 
-    def __init__(self, engine: Engine, store: Store, hub: Hub, epoch: str, forgetting: Iterable[str] = ()) -> None:
+    def __init__(
+        self, engine: Engine, store: Store, hub: Hub, epochs: Mapping[DriverName, str], forgetting: Iterable[str] = ()
+    ) -> None:
         self.engine = engine
         self.store = store
         self.hub = hub
@@ -62,10 +69,10 @@ class Supervisor:
         self.store_error: str | None = None
         self.on_change: Callable[[], None] = lambda: None
         self.rows: Rows
-        self._epoch = epoch
+        self._epochs = dict(epochs)
         self._forgetting = set(forgetting)
         self._forgetting_kept = self._forgetting_text()
-        self._unsettled = 0
+        self._unsettled: Counter[DriverName] = Counter()
         self._queue: deque[_Item] = deque()
         self._busy = False
         self._batch_since = 0.0
@@ -142,7 +149,8 @@ class Supervisor:
                     log.exception("defect: cannot decide about %s; it is dropped", type(item.event).__name__)
                     self.engine.rollback()
                     batch.remove(item)
-                    self._unsettled -= isinstance(item.event, ev.ExecutorConnected)
+                    if isinstance(item.event, ev.ExecutorConnected):
+                        self._unsettled[item.event.driver] -= 1
                     if item.answer is not None and not item.answer.done():
                         text = "cannot answer: a defect in the daemon; its log tells more"
                         item.answer.set_exception(ProtocolError(INTERNAL, text))
@@ -216,30 +224,38 @@ class Supervisor:
 
     # --- the driver tells ---------------------------------------------------------------------------------------------
 
-    def connected(self, epoch: str, runs: Sequence[HeldRun], ended: Sequence[EndedRun]) -> None:
-        """The executor is there; what was intended is brought in line with what it holds."""
-        log.info("executor connected: %d runs held, %d ends to be taken over", len(runs), len(ended))
-        held = tuple(ev.Held(r.worker, r.run, r.pid, r.start_ticks, r.at, r.frozen, r.log) for r in runs)
-        event = ev.ExecutorConnected(epoch == self._epoch, held, frozenset(end.run for end in ended))
-        self._epoch = epoch
-        self._forget_again({run.run for run in runs} | event.exited)
-        self._unsettled += 1
-        self._add(_Item(event, meta=SetMeta("executor_epoch", epoch)))
+    def connected(
+        self,
+        epoch: str,
+        runs: Sequence[HeldRun],
+        ended: Sequence[EndedRun],
+        driver: DriverName = DriverName.PROCESS,
+    ) -> None:
+        """The executor, or the Docker engine, is there; what was intended is brought in line with what it holds."""
+        log.info("%s connected: %d runs held, %d ends to be taken over", BEHIND[driver], len(runs), len(ended))
+        held = tuple(ev.Held(r.worker, r.run, r.pid, r.start_ticks, r.at, r.frozen, r.log, r.container) for r in runs)
+        same = epoch == self._epochs.get(driver)
+        event = ev.ExecutorConnected(same, held, frozenset(end.run for end in ended), driver)
+        self._epochs[driver] = epoch
+        if driver is DriverName.PROCESS:
+            self._forget_again({run.run for run in runs} | event.exited)
+        self._unsettled[driver] += 1
+        self._add(_Item(event, meta=SetMeta(EPOCHS[driver], epoch)))
         for end in ended:
             if end.started is not None:
                 self.started(end.started)  # nobody may have been there to hear it
             self.ended(end)
         self.hub.all_grew()
 
-    def lost(self, reason: str) -> None:
-        """The executor is away."""
-        log.warning("executor lost: %s", reason)
-        self.post(ev.ExecutorLost())
+    def lost(self, reason: str, driver: DriverName = DriverName.PROCESS, trouble: str = "cannot be reached") -> None:
+        """The executor, or the Docker engine, is away. trouble: how to tell it to people, as a verb phrase."""
+        log.warning("%s lost: %s", BEHIND[driver], reason)
+        self.post(ev.ExecutorLost(driver, trouble))
 
     def started(self, run: HeldRun) -> None:
         """A program is executing; one whose exec is still under way is told later."""
         if run.pid is not None:
-            self.post(ev.RunStarted(run.worker, run.run, run.pid, run.start_ticks, run.at, run.log))
+            self.post(ev.RunStarted(run.worker, run.run, run.pid, run.start_ticks, run.at, run.log, run.container))
 
     def ended(self, run: EndedRun) -> None:
         """A run is over."""
@@ -267,15 +283,19 @@ class Supervisor:
         """A watched log has grown."""
         self.hub.grew(worker, stream)
 
+    def noted(self, worker: str, kind: str, text: str) -> None:
+        """A driver has something to tell."""
+        self.post(ev.Noted(worker, kind, text, None))
+
     # --- effects ------------------------------------------------------------------------------------------------------
 
     def _settled(self, effect: fx.Ready) -> None:
-        self._unsettled -= 1
+        self._unsettled[effect.driver] -= 1
 
     def _spawn(self, effect: fx.Spawn) -> None:
-        if (
-            not self._unsettled
-        ):  # else it was decided before the executor was heard, and what still counts is said again
+        if not self._unsettled[
+            effect.worker.spec.driver
+        ]:  # else it was decided before the executor was heard, and what still counts is said again
             self.driver.spawn(effect.worker)
 
     def _saved(self, effect: fx.Save) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rdagentd.config.units import format_duration
-from rdagentd.core.engine import Engine
+from rdagentd.core.engine import BEHIND, Engine
 from rdagentd.model.run import ExitKind, Run
 from rdagentd.model.worker import State, Worker
 from rdagentd.supervisor.rows import worker_row
@@ -15,7 +15,7 @@ from rdagentd.supervisor.rows import worker_row
 
 def why(engine: Engine, worker: Worker, runs: Sequence[Run], now: float) -> dict[str, Any]:
     """Sentences and facts about a worker. runs: newest first; now: monotonic seconds."""
-    sentences = [_HEAD[worker.state](engine, worker, now), *_past(worker, runs), *_hints(worker)]
+    sentences = [_HEAD[worker.state](engine, worker, now), _away(engine, worker), *_past(worker, runs), *_hints(worker)]
     facts = worker_row(engine, worker, now)
     return {"name": worker.name, "sentences": [text for text in sentences if text], "facts": facts}
 
@@ -28,8 +28,8 @@ def _queued(engine: Engine, worker: Worker, now: float) -> str:
 
 
 def _starting(engine: Engine, worker: Worker, now: float) -> str:
-    known = "the executor was asked to start it" if engine.connected else "the executor cannot be reached at the moment"
-    return f"{worker.name} is starting: {known}."
+    known = engine.trouble(worker)
+    return f"{worker.name} is starting: {known or f'{BEHIND[worker.spec.driver]} was asked to start it'}."
 
 
 def _running(engine: Engine, worker: Worker, now: float) -> str:
@@ -41,7 +41,8 @@ def _running(engine: Engine, worker: Worker, now: float) -> str:
     limit = (
         "" if worker.deadline is None else f"; its time limit comes in {format_duration(max(0, worker.deadline - now))}"
     )
-    return f"{worker.name} is running{since} as process {pid} (attempt {worker.attempt}){limit}."
+    what = f"container {run.container[:12]}" if run and run.container else f"process {pid}"
+    return f"{worker.name} is running{since} as {what} (attempt {worker.attempt}){limit}."
 
 
 def _paused(engine: Engine, worker: Worker, now: float) -> str:
@@ -87,6 +88,14 @@ _HEAD: dict[State, Callable[[Engine, Worker, float], str]] = {
     State.COMPLETED: _resting,
     State.FAILED: _resting,
 }
+
+
+def _away(engine: Engine, worker: Worker) -> str:
+    """That nobody knows how it fares; it is no less alive for that."""
+    trouble = engine.trouble(worker) if worker.state in (State.RUNNING, State.PAUSED, State.STOPPING) else None
+    if trouble is None:
+        return ""
+    return f"{trouble[0].upper()}{trouble[1:]}: until it does, nobody knows how {worker.name} fares, and nothing reaches it."
 
 
 def _past(worker: Worker, runs: Sequence[Run]) -> list[str]:

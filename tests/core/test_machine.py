@@ -111,7 +111,7 @@ class Machine(RuleBasedStateMachine):
     def check_waits(self, worker: Worker) -> None:
         engine = self.shell.engine
         group = worker.spec.queue.group
-        expected = "draining" if engine.draining else "slot" if engine.connected else "executor"
+        expected = "draining" if engine.draining else "executor" if worker.spec.driver in engine.away else "slot"
         assert engine.waits_for(worker).code == expected
         assert expected != "slot" or not engine.queue.free(group), f"{worker.name} waits for a slot that is free"
 

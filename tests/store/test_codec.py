@@ -74,8 +74,8 @@ def test_an_unknown_field_of_a_run_is_ignored() -> None:
 
 
 def test_a_missing_field_is_named() -> None:
-    with pytest.raises(Unreadable, match="field 'command' is missing"):
-        read(changed(a_spec(), {}, without="command"), Spec)
+    with pytest.raises(Unreadable, match="field 'name' is missing"):
+        read(changed(a_spec(), {}, without="name"), Spec)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 
 from rdagentd.core import events as ev
 from rdagentd.core.engine import Engine
+from rdagentd.model.container import DriverName
 from rdagentd.model.spec import Spec
 from rdagentd.model.worker import Worker
 from rdagentd.store.errors import StoreError
@@ -88,7 +89,7 @@ class Shell:
         self.store = FakeStore(self.diary)
         self.driver = FakeDriver(self.diary)
         self.engine = Engine(RunIds())
-        self.supervisor = Supervisor(self.engine, self.store, Hub(), "epoch")  # type: ignore[arg-type]
+        self.supervisor = Supervisor(self.engine, self.store, Hub(), {DriverName.PROCESS: "epoch"})  # type: ignore[arg-type]
         self.supervisor.driver = self.driver  # type: ignore[assignment]
         self.supervisor.rows = Rows(self.engine)
         if connected:

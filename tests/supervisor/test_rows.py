@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdagentd.core.engine import Engine
+from rdagentd.model.container import DriverName
 from rdagentd.model.spec import Spec
 from rdagentd.model.worker import Reason, State, Worker
 from rdagentd.protocol import frames
@@ -19,7 +20,7 @@ from tests.supervisor.values import RUNS, SECRET, workers
 def engine_with(*workers: Worker, slots: int | None = None) -> Engine:
     """An engine that holds these workers."""
     engine = Engine(RunIds(), {"default": slots})
-    engine.connected = True
+    engine.away = {}
     for worker in workers:
         engine.workers[worker.name] = worker
         engine.queue.follow(None, worker)
@@ -53,7 +54,7 @@ def test_the_row_of_a_queued_worker_follows_the_queue() -> None:
     assert "1 ahead" in msgpack.unpackb(rows.packed([queued])[0])["reason"]["text"]
     engine.queue.follow(ahead, None)
     assert "next in line" in msgpack.unpackb(rows.packed([queued])[0])["reason"]["text"]
-    engine.connected = False
+    engine.away = {DriverName.PROCESS: "cannot be reached"}
     assert msgpack.unpackb(rows.packed([queued])[0])["reason"]["code"] == "executor"
 
 

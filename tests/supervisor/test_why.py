@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rdagentd.model.container import DriverName
 from rdagentd.model.run import Exit, ExitKind, Run
 from rdagentd.model.spec import Queue, Spec, Stop
 from rdagentd.model.worker import Reason, State, Worker
@@ -114,7 +115,7 @@ def test_a_queued_worker_names_those_who_hold_its_slots() -> None:
 def test_a_queued_worker_says_that_the_executor_is_away() -> None:
     queued = Worker("w", SPEC, 0, state=State.QUEUED)
     engine = engine_with(queued)
-    engine.connected = False
+    engine.away = {DriverName.PROCESS: "cannot be reached"}
     assert "executor, which cannot be reached" in why(engine, queued, [], NOW)["sentences"][0]
 
 
@@ -122,7 +123,7 @@ def test_a_queued_worker_says_that_the_executor_is_away() -> None:
 @given(workers(), st.lists(RUNS, max_size=3), st.booleans())
 def test_there_is_always_an_answer_and_it_tells_no_secrets(worker, runs, connected) -> None:
     engine = engine_with(worker)
-    engine.connected = connected
+    engine.away = {} if connected else {DriverName.PROCESS: "cannot be reached"}
     told = why(engine, worker, runs, NOW)
     assert told["sentences"] and all(text.strip() for text in told["sentences"])
     assert told["sentences"][0].startswith(worker.name)
