@@ -130,12 +130,13 @@ class LiveDaemon:
         self.process: subprocess.Popen[bytes] | None = None
         self.executors: set[int] = set()
         self._clients: list[Client] = []
+        self.prefix: list[str] = []
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
     def start(self, *extra: str, env: dict[str, str] | None = None, ready: bool = True) -> Client | None:
         """Starts it; with `ready`, returns a client once the executor is connected."""
-        command = [sys.executable, "-m", "rdagentd", "up", "--state-dir", str(self.state), *extra]
+        command = [*self.prefix, sys.executable, "-m", "rdagentd", "up", "--state-dir", str(self.state), *extra]
         with self.errors.open("ab") as errors:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, env={**os.environ, **(env or {})}

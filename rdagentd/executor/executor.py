@@ -10,12 +10,14 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from rdagentd.executor import proc
+from rdagentd.executor.cgroup import Cgroups
 from rdagentd.executor.failpoint import reach
 from rdagentd.executor.journal import Journal
 from rdagentd.executor.link import Link
 from rdagentd.executor.pipes import Pipes
 from rdagentd.executor.policy import Policy, PolicyError
 from rdagentd.executor.run import Notice, Run, could_not_start, exited
+from rdagentd.executor.search import Search
 from rdagentd.executor.spawn import HANDLED, Request, Spawner
 from rdagentd.executor.tree import Tree
 from rdagentd.protocol.frames import FrameError
@@ -31,17 +33,31 @@ Handle = Callable[["Executor", Notice], None]
 
 
 class Executor:
-    """Runs from spawn to acknowledged exit. leaving: exits when the last run has ended, and starts none."""
+    """Runs from spawn to acknowledged exit. leaving: exits when the last run has ended, and starts none.
 
-    def __init__(self, journal: Journal, pipes: Pipes, spawner: Spawner, lock: int, policy: Policy | None) -> None:
+    home: where the cgroups of runs are made; where there is none, `problem` says why.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        journal: Journal,
+        pipes: Pipes,
+        spawner: Spawner,
+        lock: int,
+        policy: Policy | None,
+        *,
+        home: str = "",
+        problem: str = "",
+    ) -> None:
         self.journal = journal
         self.pipes = pipes
         self.spawner = spawner
         self.lock = lock
         self.policy = policy
         self.runs: dict[str, Run] = {}
-        self.tree = Tree(self.runs)
+        self.mains: dict[int, Run] = {}
         self.epoll = select.epoll()
+        self.tree: Tree = Cgroups(home, self.epoll) if home else Search(self.runs, self.mains, problem)
         self.watches: dict[tuple[str, str], int] = {}
         self.leaving = False
         self.incarnation = f"{os.getpid()}.{proc.start_ticks(os.getpid())}"
@@ -74,7 +90,7 @@ class Executor:
         run = Run(name, worker, request["linger"])
         stage, ends = "journal", []
         try:
-            self.journal.spawned(name, worker)
+            self.journal.spawned(name, worker, self.tree.where(name))
             stage = "policy"
             if self.policy is not None:
                 who = self.policy.judge(request["uid"], request["gid"])
@@ -86,13 +102,19 @@ class Executor:
                 opened, write = self.pipes.open(worker, stream, settings["cap"], settings["segment"])
                 run.streams.append(opened)
                 ends.append(write)
+            for stage in self.tree.begin(request):  # noqa: B007
+                pass
+            entrance = self.tree.entrance(name)
+            ends += [entrance] if entrance >= 0 else []
             stage = "fork"
-            run.pid, run.report = self.spawner.spawn(request, ends[0], ends[-1])
+            run.pid, run.report = self.spawner.spawn(request, ends[0], ends[len(run.streams) - 1], entrance)
         except OSError as error:
             for opened in run.streams:
                 self.pipes.close(opened)
             self.spawner.credentials.remove(name)
-            end = could_not_start(error.errno or 0, stage)
+            self.tree.over(name)
+            stage, _, about = stage.partition(": ")
+            end = could_not_start(error.errno or 0, stage, about)
             if isinstance(error, PolicyError):
                 end["reason"] = f"cannot start: policy: {error.strerror}"
             self.record(exited(name, worker, time.time(), **end))
@@ -110,7 +132,7 @@ class Executor:
         """Takes up a run whose main process is our child."""
         self.runs[run.id] = run
         if run.status is None:
-            self.tree.mains[run.pid] = run
+            self.mains[run.pid] = run
         else:
             self._ending.add(run)
         if run.report >= 0:
@@ -154,6 +176,8 @@ class Executor:
                 self._reported(self._reports[fd])
             elif fd == self.pipes.epoll.fileno():
                 self._pump()
+            elif events & select.EPOLLPRI:  # a cgroup is not populated any more, or is
+                self._woken = self._unseen = True
             else:
                 self._talk(fd, events)
         if self._rest_until is not None and time.monotonic() >= self._rest_until:
@@ -239,6 +263,8 @@ class Executor:
         if runs:
             self.tree.signal(runs, signal.SIGTERM, signal.SIGCONT)
         for run in runs:
+            if run.frozen:
+                self.tree.thaw(run)
             run.deadline = time.monotonic() + run.linger
             self._asked.add(run)
 
@@ -253,7 +279,7 @@ class Executor:
             if not pid:
                 return reaped
             reaped = True
-            main = self.tree.mains.pop(pid, None)
+            main = self.mains.pop(pid, None)
             if main is not None:
                 main.status = status
                 self._ending.add(main)
@@ -266,13 +292,14 @@ class Executor:
         self._ending.discard(run)
         self._asked.discard(run)
         self._hunted.discard(run)
-        self.tree.over(run)
+        used, killed = self.tree.total(run), self.tree.out_of_memory(run)
+        self.tree.over(run.id)
         for stream in run.streams:
             self.pipes.close(stream)
             self.grew(run.worker, stream.name, stream.log.end)
         self.spawner.credentials.remove(run.id)
         del self.runs[run.id]
-        self.record(run.exited(time.time()))
+        self.record(run.exited(time.time(), used, killed))
 
 
 def note(text: str) -> None:

@@ -86,8 +86,7 @@ def resume(executor: Executor, state: dict[str, Any]) -> socket.socket:
             run.streams.append(Stream(fd, log, start, dropped))
             executor.pipes.adopt(run.streams[-1])
         executor.adopt(run)
-    for pid, names in state["owners"].items():
-        executor.tree.adopt(pid, {executor.runs[name] for name in names})
+    executor.tree.resume(state)
     return socket.socket(fileno=state["listener"])
 
 
@@ -100,7 +99,7 @@ def _state(executor: Executor) -> dict[str, Any]:
         "nofile": executor.spawner.nofile,
         "oom": executor.spawner.oom,
         "leaving": executor.leaving,
-        "owners": {pid: [run.id for run in runs] for pid, runs in executor.tree.owners.items()},
+        **executor.tree.state(),
         "runs": [
             ({name: getattr(run, name) for name in _KEPT}, [_stream(stream) for stream in run.streams])
             for run in executor.runs.values()

@@ -32,7 +32,7 @@ class Journal:
     epoch: random; changes with the boot, and whenever something in the file was unreadable, so that "never seen" is only
     said of a complete record. live: run id → [worker, pid, ticks, at, log starts], those without an exit; pid 0
     while not known. exits: run id → notice, not acknowledged. acked: run ids, oldest first. pending: run id → record not yet
-    written. stale: whether `live` is of an earlier boot.
+    written. stale: whether `live` is of an earlier boot. places: run id → where its processes are to be found (Tree.where).
     """
 
     def __init__(self, directory: str, fd: int = -1) -> None:
@@ -42,6 +42,7 @@ class Journal:
         self.exits: dict[str, dict[str, Any]] = {}
         self.acked: dict[str, None] = {}
         self.pending: dict[str, list[Any]] = {}
+        self.places: dict[str, str] = {}
         self.epoch, self.boot, self.stale = "", boot_id(), False
         self.fd = fd if fd >= 0 else os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         self._size = os.fstat(self.fd).st_size
@@ -56,22 +57,21 @@ class Journal:
         """Whether the run was asked for before, as far back as KEPT."""
         return run in self.live or run in self.exits or run in self.acked
 
-    def spawned(self, run: str, worker: str) -> None:
+    def spawned(self, run: str, worker: str, place: str = "") -> None:
         """Before the fork. Raises OSError if it cannot be kept: then the run must not be started."""
         self._flush()
-        self._append(["spawned", run, worker])
-        self.live[run] = [worker, *_UNBORN]
+        self._append(["spawned", run, worker, place])
+        self._take("spawned", run, worker, place)
 
     def born(self, run: str, pid: int, ticks: int, at: float, log: dict[str, int]) -> None:
-        """After the fork. Should it be missing, the marker in the environment finds the process."""
+        """After the fork. Should it be missing, the run's place or tag finds the process."""
         self.live[run][1:] = pid, ticks, at, log
         self._later(run, ["born", run, pid, ticks, at, log])
 
     def exited(self, notice: dict[str, Any]) -> None:
         """Keeps an exit until it is acknowledged; what cannot be written now is written with a later record."""
         run = notice["run"]
-        self.live.pop(run, None)
-        self.exits[run] = notice
+        self._take("exited", notice)
         self._later(run, ["exited", notice])
 
     def ack(self, run: str) -> None:
@@ -90,7 +90,7 @@ class Journal:
         """Writes a new file with what is still needed, in the old one's place. Raises OSError; the old one stays then."""
         records: list[list[Any]] = [["epoch", VERSION, self.epoch, self.boot], ["seen", list(self.acked)]]
         for run, (worker, *birth) in self.live.items():
-            records += [["spawned", run, worker], ["born", run, *birth]]
+            records += [["spawned", run, worker, self.places[run]], ["born", run, *birth]]
         records += [["exited", notice] for notice in self.exits.values()]
         text = b"".join(map(msgpack.packb, records))
         new = os.open(self._path + ".new", os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW, 0o600)
@@ -163,13 +163,16 @@ class Journal:
             self.acked = dict.fromkeys(fields[0])
         elif kind == "spawned":
             self.live[fields[0]] = [fields[1], *_UNBORN]
+            self.places[fields[0]] = fields[2] if len(fields) > 2 else ""  # an earlier version wrote none
         elif kind == "born":
             self.live[fields[0]][1:] = fields[1:]
         elif kind == "exited":
             self.live.pop(fields[0]["run"], None)
+            self.places.pop(fields[0]["run"], None)
             self.exits[fields[0]["run"]] = fields[0]
         elif kind == "acked":
             self.live.pop(fields[0], None)
+            self.places.pop(fields[0], None)
             self.exits.pop(fields[0], None)
             self._remember(fields[0])
         else:

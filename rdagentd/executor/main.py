@@ -9,7 +9,7 @@ import resource
 import time
 from contextlib import suppress
 
-from rdagentd.executor import failpoint, handover, proc
+from rdagentd.executor import cgroup, failpoint, handover, proc
 from rdagentd.executor.credentials import Credentials
 from rdagentd.executor.executor import Executor, note
 from rdagentd.executor.journal import Journal
@@ -50,6 +50,7 @@ def main(argv: list[str]) -> int:
     gc.collect()
     gc.freeze()
     executor.serve(link, handle)
+    executor.tree.close()
     os.unlink(options["--socket"])
     return 0
 
@@ -76,8 +77,13 @@ def _start(options: dict[str, str], daemon_uid: int | None, log_gid: int | None)
     pipes = Pipes(Home(options["--log-dir"], log_gid))
     nofile, oom = (carried["nofile"], carried["oom"]) if carried else _protect()
     credentials = Credentials(os.environ.get("RUNTIME_DIRECTORY", state))
-    executor = Executor(journal, pipes, Spawner(nofile, oom, credentials), lock, policy)
+    spawner = Spawner(nofile, oom, credentials)
     if carried:
+        problem = carried.get(
+            "problem", "the executor was begun by a version without; restart rdagentd-executor.service"
+        )
+        home = carried.get("cgroups", "")
+        executor = Executor(journal, pipes, spawner, lock, policy, home=home, problem=problem)
         journal.take(carried["pending"])
         listener = handover.resume(executor, carried)
     else:
@@ -85,8 +91,18 @@ def _start(options: dict[str, str], daemon_uid: int | None, log_gid: int | None)
         credentials.clear()
         if lost:
             note(f"{lost} runs of an executor that died are lost")
+        home, problem = _home()
+        executor = Executor(journal, pipes, spawner, lock, policy, home=home, problem=problem)
         listener = listen(socket_path, daemon_uid)
     return executor, Link(listener, daemon_uid, executor.epoll)
+
+
+def _home() -> tuple[str, str]:
+    """Where the cgroups of runs are made, or why there are none: then processes are searched for."""
+    try:
+        return cgroup.settle(), ""
+    except OSError as error:
+        return "", error.strerror or str(error)
 
 
 def _policy(path: str | None, daemon_uid: int | None) -> Policy | None:

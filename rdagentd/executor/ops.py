@@ -10,6 +10,7 @@ from typing import Any
 
 from rdagentd import __version__
 from rdagentd.executor import handover
+from rdagentd.executor.cgroup import FILES
 from rdagentd.executor.executor import Executor, note
 from rdagentd.executor.failpoint import reach
 from rdagentd.executor.run import Notice, Run, exited
@@ -37,6 +38,7 @@ def handle(executor: Executor, message: Notice) -> None:
         fields, do = OPERATIONS[op]
         if op == "spawn":
             message.setdefault("credentials", {})
+            message.setdefault("cgroup", {})
         _check(op, fields, message)
         do(executor, message)
     except Exception as error:
@@ -113,6 +115,7 @@ def _hello(executor: Executor, _: Notice) -> None:
             "pid": os.getpid(),
             "incarnation": executor.incarnation,
             "version": __version__,
+            "cgroup": executor.tree.enforces(),
             "runs": [run.started() | {"frozen": run.frozen} for run in executor.runs.values()],
             "exits": list(executor.journal.exits.values()),
         }
@@ -167,6 +170,15 @@ def _thaw(executor: Executor, request: Notice) -> None:
 
 def _kill(executor: Executor, request: Notice) -> None:
     executor.kill(_run(executor, "kill", request))
+
+
+def _usage(executor: Executor, request: Notice) -> None:
+    runs = [run for name in request["runs"] if (run := executor.runs.get(name))]
+    used = {
+        run.id: executor.tree.usage(run) | {"log": {stream.name: stream.log.end for stream in run.streams}}
+        for run in runs
+    }
+    executor.link.send({"notice": "usage", "runs": used})
 
 
 def _ack(executor: Executor, request: Notice) -> None:
@@ -228,6 +240,7 @@ _SPAWN: dict[str, Check] = {
     "groups": _maybe(_list(_id)),
     "umask": _natural,
     "nice": _maybe(_integer),
+    "cgroup": lambda value: _map(_text)(value) and value.keys() <= FILES,
     "rlimits": _map(lambda value: _list(_integer)(value) and len(value) == 2),
     "log": _log,
     "linger": lambda value: type(value) in (int, float) and 0 <= value <= MAX_LINGER,
@@ -245,6 +258,7 @@ OPERATIONS: dict[str, tuple[dict[str, Check], Callable[[Executor, Notice], None]
     "freeze": (_RUN, _freeze),
     "thaw": (_RUN, _thaw),
     "kill": (_RUN, _kill),
+    "usage": ({"runs": _list(_name)}, _usage),
     "ack": (_RUN, _ack),
     "watch": ({"worker": _name, "stream": lambda value: value in STREAMS, "offset": _natural}, _watch),
     "forget": ({"worker": _name}, _forget),

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 from zlib import crc32
-
-MARKER = b"RDAGENTD_RUN="
-"""Begins the environment variable that names the run a process belongs to."""
 
 TAG = 10
 """RLIMIT_LOCKS: Linux does not use it since 2.4.25, yet keeps it over fork and exec; getrlimit(2). It holds a run's tag."""
 
 _LOCKS = b"Max file locks"
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Stat(NamedTuple):
@@ -62,27 +62,14 @@ def pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-def marker(pid: int) -> str | None:
-    """The run that a process says it belongs to; None if it does not say, or may not be asked."""
-    try:
-        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
-            text = file.readall()
-    except OSError:
-        return None
-    for item in text.split(b"\0"):
-        if item.startswith(MARKER):
-            return item[len(MARKER) :].decode("utf-8", "replace")
-    return None
-
-
 def tag_of(run: str) -> int:
-    """The number of 61 bits that marks a run's processes beside the environment, which a program may overwrite."""
+    """The number of 61 bits that marks a run's processes; unlike the environment, programs do not overwrite it."""
     text = run.encode()
     return crc32(text) << 29 | crc32(text[::-1]) >> 3
 
 
 def tag(pid: int) -> int:
-    """The tag that a process has; -1 if it has none. Unlike its environment, everybody may read it."""
+    """The tag that a process has; -1 if it has none. Everybody may read it."""
     try:
         with open(f"/proc/{pid}/limits", "rb", buffering=0) as file:
             _, _, value = file.readall().partition(_LOCKS)
@@ -90,6 +77,33 @@ def tag(pid: int) -> int:
         return -1
     soft = value.split(None, 1)[0] if value else b""
     return int(soft) if soft.isdigit() else -1
+
+
+def usage(found: Iterable[int]) -> dict[str, Any]:
+    """What these processes use: CPU seconds, bytes of memory (resident) and I/O (None if we may not ask), tasks."""
+    user = system = memory = tasks = 0
+    io: list[int] | None = [0, 0]
+    for pid in found:
+        try:
+            fields = _text(pid, "stat").rpartition(")")[2].split()
+            user, system = user + int(fields[11]), system + int(fields[12])
+            tasks += int(fields[17])
+            memory += int(fields[21])
+            words = _text(pid, "io").split()
+            io = io and [io[0] + int(words[9]), io[1] + int(words[11])]
+        except PermissionError:
+            io = None
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return {
+        "user": user / _TICKS, "system": system / _TICKS, "memory": memory * _PAGE, "memory_peak": None,
+        "tasks": tasks, "tasks_peak": None, "read": io and io[0], "written": io and io[1],
+    }  # fmt: skip
+
+
+def _text(pid: int, name: str) -> str:
+    with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:
+        return file.readall().decode("utf-8", "replace")
 
 
 def send(pid: int, ticks: int, number: int) -> bool:

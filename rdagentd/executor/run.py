@@ -53,10 +53,16 @@ class Run:
         pid = None if self.report >= 0 else self.pid
         return started(self.id, [self.worker, pid, self.ticks, self.at, self.starts()])
 
-    def exited(self, at: float) -> Notice:
-        """The notice `exited`, once the main process was reaped and the pipes are drained."""
+    def exited(self, at: float, used: dict[str, Any], out_of_memory: dict[str, Any] | None) -> Notice:
+        """The notice `exited`, once the main process was reaped and the pipes are drained.
+
+        used: what is known beside wait4(2). out_of_memory: as Tree.out_of_memory.
+        """
         notice = exited(self.id, self.worker, at, **self._end())
+        if out_of_memory is not None and self.failure is None:
+            notice |= {"kind": "out_of_memory", "memory_limit": out_of_memory["limit"]}
         notice["usage"] = dict(zip(("user", "system", "max_rss"), self.usage, strict=True))
+        notice["usage"] |= {key: value for key, value in used.items() if value is not None and key in _TOTALS}
         notice["log"] = {stream.name: stream.log.end for stream in self.streams}
         notice["started"] = None if self.failure else self.started()
         notice["dropped"] = sum(stream.dropped for stream in self.streams)
@@ -84,6 +90,9 @@ def started(run: str, birth: list[Any]) -> Notice:
     """The notice `started` of a run. birth: worker, pid, start ticks, seconds since the epoch, log starts."""
     return {"notice": "started", "run": run, **dict(zip(_BIRTH, birth, strict=True))}
 
+
+_TOTALS = ("user", "system", "memory_peak", "tasks_peak", "read", "written")
+"""What of Usage makes sense of a run that is over."""
 
 _BIRTH = ("worker", "pid", "start_ticks", "at", "log")
 

@@ -36,15 +36,17 @@ class Spawner:
         self.credentials = credentials
         self._ignored = [int(s) for s in signal.valid_signals() if signal.getsignal(s) is signal.SIG_IGN]
 
-    def spawn(self, request: Request, out: int, err: int) -> tuple[int, int]:
-        """Forks. Returns the pid and a pipe: it ends when the exec has succeeded, else says why. Raises OSError."""
+    def spawn(self, request: Request, out: int, err: int, entrance: int) -> tuple[int, int]:
+        """Forks. entrance: of the run's cgroup, or -1.
+
+        Returns the pid and a pipe: it ends when the exec has succeeded, else says why. Raises OSError."""
         report, write = os.pipe()
         os.set_blocking(report, False)
         old = _signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
         try:
             pid = os.fork()
             if not pid:
-                self._child(request, out, err, write)
+                self._child(request, out, err, entrance, write)
         except OSError:
             os.close(report)
             raise
@@ -53,12 +55,12 @@ class Spawner:
             os.close(write)
         return pid, report
 
-    def _child(self, request: Request, out: int, err: int, report: int) -> NoReturn:
+    def _child(self, request: Request, out: int, err: int, entrance: int, report: int) -> NoReturn:
         """Goes through the steps; never returns."""
         stage = "start"
         try:
             gc.disable()
-            for stage in self._steps(request, out, err):  # noqa: B007
+            for stage in self._steps(request, out, err, entrance):  # noqa: B007
                 pass
         except BaseException as error:  # whatever it is, two executors must not run on
             number = getattr(error, "errno", None) or (errno.ENOMEM if isinstance(error, MemoryError) else errno.EINVAL)
@@ -67,8 +69,11 @@ class Spawner:
         finally:
             os._exit(127)
 
-    def _steps(self, request: Request, out: int, err: int) -> Iterator[str]:
+    def _steps(self, request: Request, out: int, err: int, entrance: int) -> Iterator[str]:
         """Each name tells what is done next, and with what; it is reported if that fails."""
+        if entrance >= 0:
+            yield "cgroup"
+            os.write(entrance, b"0")
         yield "session"
         os.setsid()
         yield "signals"
@@ -89,7 +94,7 @@ class Spawner:
         for name, limit in {"RLIMIT_NOFILE": self.nofile, **request["rlimits"]}.items():
             yield f"rlimit {name.removeprefix('RLIMIT_').lower()}: {limit[0]}:{limit[1]}"
             _limit(name, limit[0], limit[1])
-        with suppress(ValueError, OSError):  # the executor itself has less than that: the marker must do
+        with suppress(ValueError, OSError):  # the executor itself has less than that: parentage must do
             resource.setrlimit(TAG, (tag_of(request["run"]),) * 2)
         yield from _become(request["uid"], request["gid"], request["groups"])
         env = {os.fsencode(key): os.fsencode(value) for key, value in request["env"].items()}

@@ -6,13 +6,14 @@ import os
 import select
 import signal
 import time
+from typing import Any
 
-from rdagentd.executor import proc
+from rdagentd.executor import cgroup, proc
 from rdagentd.executor.journal import Journal
 from rdagentd.executor.log import Log
 from rdagentd.executor.pipes import Pipes
 from rdagentd.executor.run import exited, started
-from rdagentd.executor.tree import Found, stop
+from rdagentd.executor.search import Found, stop
 from rdagentd.protocol.segments import STREAMS
 
 PATIENCE = 10.0
@@ -30,7 +31,10 @@ def sweep(journal: Journal, pipes: Pipes) -> int:
     lost = dict(journal.live)
     if lost and not journal.stale:
         deadline = time.monotonic() + PATIENCE
-        while (killed := _kill(journal)) and time.monotonic() < deadline:
+        for place in filter(None, journal.places.values()):
+            cgroup.end(place, deadline)
+        searched = {run: birth for run, birth in lost.items() if not journal.places[run]}
+        while searched and (killed := _kill(searched)) and time.monotonic() < deadline:
             _wait(killed, deadline)
     for run, birth in lost.items():
         worker, pid = birth[:2]
@@ -45,30 +49,26 @@ def _ends(logs: list[Log]) -> dict[str, int]:
     return {log.stream: log.end for log in logs}
 
 
-def _kill(journal: Journal) -> Found:
-    found = stop(lambda: _find(journal), proc.send)
+def _kill(live: dict[str, list[Any]]) -> Found:
+    found = stop(lambda: _find(live), proc.send)
     for pid, ticks in found.items():
         proc.send(pid, ticks, signal.SIGKILL)
     return found
 
 
-def _find(journal: Journal) -> Found:
-    """Main processes, their sessions and groups, what carries a tag or marker, and all descendants of these."""
+def _find(live: dict[str, list[Any]]) -> Found:
+    """Main processes, their sessions and groups, what carries a tag, and all descendants of these."""
     me = os.getpid()
     stats = {pid: stat for pid in proc.pids() if pid != me and (stat := proc.stat(pid)) and stat.state != b"Z"}
-    tags = set(map(proc.tag_of, journal.live))
-    mains = {pid: ticks for _, pid, ticks, _, _ in journal.live.values() if pid}
+    tags = set(map(proc.tag_of, live))
+    mains = {pid: ticks for _, pid, ticks, _, _ in live.values() if pid}
     for pid in list(mains):
         if pid in stats and stats[pid].ticks != mains[pid]:
             del mains[pid]  # the number is another process's now, so nothing is left that is named after the main
     found = {
         pid
         for pid, stat in stats.items()
-        if pid in mains
-        or stat.session in mains
-        or stat.group in mains
-        or proc.tag(pid) in tags
-        or proc.marker(pid) in journal.live
+        if pid in mains or stat.session in mains or stat.group in mains or proc.tag(pid) in tags
     }
     while more := {pid for pid, stat in stats.items() if stat.parent in found} - found:
         found |= more

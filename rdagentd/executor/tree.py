@@ -1,166 +1,72 @@
-"""Which processes belong to a run, and how all of them are stopped and ended.
+"""The contract: what the executor needs to know of the processes of its runs, and to do to them.
 
-This is the place where cgroup v2 will do it better: what a run needs of it are `left`, `signal`, `freeze`, `thaw`, `kill`.
-
-The executor is a child subreaper: whatever of a run loses its parent becomes our child (a stray). So nothing is left of a run
-if its main process was reaped and no stray belongs to it. As only we can reap them, the pids of our own children are never
-reused behind our back; all others are compared with their start time.
+`cgroup.py` asks the kernel, which knows; `search.py` looks for them, where there are no cgroups that we may use.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, Protocol
 
-from rdagentd.executor import proc
-from rdagentd.executor.proc import Stat
 from rdagentd.executor.run import Run
 
-ROUNDS = 100
-"""Most times that a tree is searched for processes born while it was being stopped."""
-
-_CHILDREN = "/proc/thread-self/children"
-"""Our children, exactly, where the kernel has CONFIG_PROC_CHILDREN (Debian's has); proc(5)."""
-
-Found = dict[int, int]
-"""pid → start ticks."""
+Usage = dict[str, Any]
+"""user, system: seconds; memory, memory_peak, read, written: bytes; tasks, tasks_peak: a number. None: nobody knows."""
 
 
-class Tree:
-    """The processes of all runs. mains: main processes not reaped yet."""
+class Tree(Protocol):
+    """The processes of all runs."""
 
-    def __init__(self, runs: dict[str, Run]) -> None:
-        self.mains: dict[int, Run] = {}
-        self.owners: dict[int, set[Run]] = {}
-        self._left: dict[Run, set[int]] = {}
-        self._runs = runs
-        self._exact = os.path.exists(_CHILDREN)
+    def enforces(self) -> dict[str, Any]:
+        """`files`: what of FILES a run can be given, and `problem`: why it is not more, if it is not."""
+
+    def where(self, run: str) -> str:
+        """The place of a run that the next executor will look at, if this one dies; "" for none."""
+
+    def begin(self, request: dict[str, Any]) -> Iterator[str]:
+        """Makes what a run needs before its first process; yields what is done next. Raises OSError."""
+
+    def entrance(self, run: str) -> int:
+        """A descriptor into which the child writes "0" as its first step; -1 for none. Raises OSError."""
 
     def left(self, run: Run) -> bool:
         """Whether something of a run is left, its main process aside. `look` first."""
-        return bool(self._left.get(run))
-
-    def adopt(self, pid: int, owners: set[Run]) -> None:
-        """Takes up a stray that was known before."""
-        self.owners[pid] = owners
-        self._own(pid, owners)
-
-    def reaped(self, pid: int) -> Iterable[Run]:
-        """Forgets a stray; returns the runs that it may have belonged to."""
-        owners = self.owners.pop(pid, ())
-        for run in owners:
-            self._left.get(run, set()).discard(pid)
-        return owners
-
-    def over(self, run: Run) -> None:
-        """Nothing is left of a run: strays that might have been of it are of the other ones."""
-        self._left.pop(run, None)
-        for pid, owners in self.owners.items():
-            if run in owners:
-                owners.discard(run)
-                self._own(pid, owners)
 
     def look(self) -> None:
-        """Finds new strays."""
-        if self._exact:
-            with open(_CHILDREN, "rb", buffering=0) as file:
-                self._adopt_all(map(int, file.readall().split()))
-        else:
-            self._adopt_all(self._children(self._stats()))
+        """Something has ended: find out what is new."""
+
+    def reaped(self, pid: int) -> Iterable[Run]:
+        """A process that was no main process is gone: the runs that it may have belonged to."""
 
     def signal(self, runs: Collection[Run], *numbers: int, group: bool = False) -> None:
-        """Signals all of the runs that is found at this moment, or all that are in a main's process group."""
-        mains = {run.pid for run in runs}
-        for pid, stat in self._members(runs).items():
-            if not group or pid in mains or stat.group in mains:
-                for number in numbers:
-                    self._send(pid, stat.ticks, number)
+        """Signals all of the runs at this moment, or all that are in a main's process group."""
 
     def freeze(self, run: Run) -> None:
-        """Stops a run until nothing of it is found that is not stopped."""
-        stop(lambda: self._find((run,)), self._send)
+        """Stops the whole run."""
 
     def thaw(self, run: Run) -> None:
         """Lets a run go on."""
-        self.signal((run,), signal.SIGCONT)
 
     def kill(self, runs: Collection[Run]) -> None:
-        """Stops the runs, so that nothing new is born, and sends SIGKILL to all that was found."""
-        for pid, ticks in stop(lambda: self._find(runs), self._send).items():
-            self._send(pid, ticks, signal.SIGKILL)
+        """SIGKILL to all of the runs."""
 
-    def _own(self, pid: int, owners: set[Run]) -> None:
-        if len(owners) == 1:
-            self._left.setdefault(next(iter(owners)), set()).add(pid)
+    def usage(self, run: Run) -> Usage:
+        """What a run that lives uses now, and has used so far."""
 
-    def _send(self, pid: int, ticks: int, number: int) -> None:
-        if not proc.send(pid, ticks, number) and pid in self.owners:
-            self.reaped(pid)  # it got another user's rights, which we have not: no run can wait for it
-            self.owners[pid] = set()
+    def total(self, run: Run) -> Usage:
+        """What a run whose end is come has used, beside what wait4(2) told."""
 
-    def _children(self, stats: dict[int, Stat]) -> list[int]:
-        me = os.getpid()
-        return [pid for pid, stat in stats.items() if stat.parent == me]
+    def out_of_memory(self, run: Run) -> dict[str, Any] | None:
+        """`limit` in bytes or None, if the kernel has killed something of the run because memory ran out."""
 
-    def _adopt_all(self, children: Iterable[int]) -> None:
-        for pid in children:
-            if pid not in self.mains and pid not in self.owners:
-                self.adopt(pid, self._whose(pid))
+    def over(self, run: str) -> None:
+        """Nothing is left of a run."""
 
-    def _stats(self, runs: Collection[Run] = ()) -> dict[int, Stat]:
-        """Every process, save those of which cheaper questions tell that they are none of `runs`.
+    def state(self) -> dict[str, Any]:
+        """What a program that takes our place has to know."""
 
-        Is it the main process of another run, or in the session of one? Has it no session: is it the kernel's?
-        """
-        others = self.mains.keys() - {run.pid for run in runs}
-        found = {}
-        for pid in proc.pids():
-            if pid not in others and (session := proc.session(pid)) and session not in others:
-                stat = proc.stat(pid)
-                if stat is not None:
-                    found[pid] = stat
-        return found
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Takes up what was known before; the runs are there already."""
 
-    def _whose(self, pid: int) -> set[Run]:
-        stat = proc.stat(pid)
-        if stat is None:
-            return set()
-        tag, marker = proc.tag(pid), proc.marker(pid)
-        for run in self._runs.values():
-            if run.tag == tag or run.id == marker or run.pid in (stat.session, stat.group):
-                return {run}
-        return {run for run in self._runs.values() if run.ticks <= stat.ticks}
-
-    def _members(self, runs: Collection[Run]) -> dict[int, Stat]:
-        """Everything that belongs to the runs and is found at this moment, parents before children."""
-        stats = self._stats(runs)
-        self._adopt_all(self._children(stats))
-        below: dict[int, list[int]] = {}
-        for pid, stat in stats.items():
-            below.setdefault(stat.parent, []).append(pid)
-        mains = {run.pid for run in runs if self.mains.get(run.pid) is run}
-        level = [pid for pid, stat in stats.items() if {pid, stat.session, stat.group} & mains]
-        level += [pid for run in runs for pid in self._left.get(run, ())]
-        found: dict[int, Stat] = {}
-        while level:
-            found |= {pid: stats[pid] for pid in level if pid in stats}
-            level = [child for pid in level for child in below.get(pid, ()) if child not in found]
-        return found
-
-    def _find(self, runs: Collection[Run]) -> Found:
-        return {pid: stat.ticks for pid, stat in self._members(runs).items()}
-
-
-def stop(find: Callable[[], Found], send: Callable[[int, int, int], Any]) -> Found:
-    """Sends SIGSTOP to all that `find` finds, until it finds nothing new; returns them."""
-    stopped: Found = {}
-    for _ in range(ROUNDS):
-        new = {pid: ticks for pid, ticks in find().items() if stopped.get(pid) != ticks}
-        if not new:
-            break
-        for pid, ticks in new.items():
-            send(pid, ticks, signal.SIGSTOP)
-        stopped |= new
-    return stopped
+    def close(self) -> None:
+        """The executor leaves."""

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cgroups import WAYS as TREES
+from tests.cgroups import prefix
 from tests.escape import programs
 from tests.harness import Client, LiveDaemon, eventually
 
@@ -24,9 +26,10 @@ LEAST = {"double_fork": 3, "double_fork_and_leave": 3, "anonymous": 4, "renamed"
 WAYS = ("stop", "kill", "remove", "timeout", "paused_stop", "paused_kill", "paused_remove")
 
 
-@pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveDaemon]:
+@pytest.fixture(scope="module", params=TREES)
+def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveDaemon]:
     daemon = LiveDaemon(tmp_path_factory.mktemp("escape"))
+    daemon.prefix = prefix(request.param)
     daemon.start()
     yield daemon
     daemon.close()

@@ -18,6 +18,7 @@ import pytest
 
 from rdagentd.protocol.frames import MAX_FRAME, Decoder, pack
 from rdagentd.protocol.segments import base_of
+from tests import cgroups
 
 TIMEOUT = 20.0
 PYTHON = sys.executable
@@ -87,6 +88,7 @@ class Executor:
         self.state, self.logs, self.path = directory / "state", directory / "logs", directory / "socket"
         self.program = ["-m", "rdagentd.executor"]
         self.arguments: list[str] = []
+        self.prefix: list[str] = []
         self.uid = -1
         self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
@@ -95,7 +97,7 @@ class Executor:
 
     @property
     def command(self) -> list[str]:
-        return [PYTHON, *self.program, "--state-dir", str(self.state), "--log-dir", str(self.logs),
+        return [*self.prefix, PYTHON, *self.program, "--state-dir", str(self.state), "--log-dir", str(self.logs),
                 "--socket", str(self.path), *self.arguments]  # fmt: skip
 
     def start(self, **popen: Any) -> Executor:
@@ -177,9 +179,16 @@ class Executor:
 
 
 @pytest.fixture
-def idle(tmp_path: Path) -> Iterator[Executor]:
+def way() -> str:
+    """How the executor knows its processes: by cgroup, by search, or "" for as this host has it."""
+    return ""
+
+
+@pytest.fixture
+def idle(tmp_path: Path, way: str) -> Iterator[Executor]:
     """An executor that was not started yet."""
     executor = Executor(tmp_path)
+    executor.prefix = cgroups.prefix(way) if way else []
     yield executor
     executor.stop()
 

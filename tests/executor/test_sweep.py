@@ -8,6 +8,7 @@ from pathlib import Path
 import msgpack
 import pytest
 
+from tests.cgroups import WAYS
 from tests.executor.conftest import PYTHON, Executor, ended, lines_of, state_of
 from tests.executor.test_tree import HEAD
 
@@ -23,6 +24,11 @@ print("pid", os.getpid(), flush=True)
 time.sleep(1000)
 """
 )
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 def test_nothing_is_left_and_all_are_lost(executor: Executor) -> None:

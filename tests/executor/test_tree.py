@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from rdagentd.executor import proc, tree
+from rdagentd.executor import proc, search
 from rdagentd.executor.run import Run
+from tests.cgroups import WAYS
 from tests.executor.conftest import PYTHON, SYSTEM_PYTHON, TIMEOUT, Executor, ended, lines_of, needs_root, state_of
 
 ESCAPES = {
@@ -49,6 +51,11 @@ def nameless():
         os._exit(0)
     os.wait()
 '''
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 def left_of(executor: Executor) -> list[int]:
@@ -94,6 +101,7 @@ def test_linger_zero_kills_at_once(executor: Executor) -> None:
     assert left_of(executor) == []
 
 
+@pytest.mark.parametrize("way", ["search"])
 def test_a_nameless_orphan_stays_until_its_last_possible_run_ends(executor: Executor) -> None:
     assert executor.client is not None
     first = executor.spawn("sleep", "1000", worker="first")
@@ -159,10 +167,10 @@ def test_freeze_and_thaw(executor: Executor) -> None:
     run = executor.spawn(PYTHON, "-c", HEAD + "daemon(SLEEP)\nprint(os.getpid(), flush=True)\ntime.sleep(1000)")
     pids = [int(line.split()[-1]) for line in lines_of(executor, 2)]
     assert executor.client.ask("freeze", "frozen", run=run)["run"] == run
-    assert wait_for_states(pids, "T")
+    assert wait_for_frozen(pids, True)
     assert [entry["frozen"] for entry in executor.client.ask("hello", "hello")["runs"]] == [True]
     executor.client.ask("thaw", "thawed", run=run)
-    assert wait_for_states(pids, "S")
+    assert wait_for_frozen(pids, False)
     assert [entry["frozen"] for entry in executor.client.ask("hello", "hello")["runs"]] == [False]
     executor.client.ask("freeze", "frozen", run=run)
     executor.client.send("kill", run=run)
@@ -170,13 +178,21 @@ def test_freeze_and_thaw(executor: Executor) -> None:
     assert left_of(executor) == []
 
 
-def wait_for_states(pids: list[int], letter: str) -> bool:
-    """A signal is taken when its process is scheduled next; there is no event to wait for."""
+def wait_for_frozen(pids: list[int], wanted: bool) -> bool:
+    """A process stops when it is scheduled next; there is no event to wait for."""
     deadline = time.monotonic() + TIMEOUT
-    while any(state_of(pid) != letter for pid in pids):
-        assert time.monotonic() < deadline, [state_of(pid) for pid in pids]
+    while any(is_frozen(pid) != wanted for pid in pids):
+        assert time.monotonic() < deadline, [(state_of(pid), is_frozen(pid)) for pid in pids]
         time.sleep(0.005)
     return True
+
+
+def is_frozen(pid: int) -> bool:
+    """By signal, or by the cgroup that it is in."""
+    own = Path(f"/proc/{pid}/cgroup").read_text().partition("0::")[2].strip()
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if line.split()[2] == "cgroup2"]
+    events = [path for mount in mounts if (path := Path(f"{mount}{own}/cgroup.events")).exists()]
+    return state_of(pid) == "T" or any("frozen 1" in path.read_text() for path in events)
 
 
 @pytest.mark.parametrize(("scope", "hit"), [("main", "m"), ("group", "gm"), ("tree", "gmt")])
@@ -214,17 +230,18 @@ def test_sigterm_ends_all_and_leaves(executor: Executor) -> None:
 
 def test_where_the_kernel_lists_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """CONFIG_PROC_CHILDREN, in the place of a scan: the list is told by a file of the same form."""
-    monkeypatch.setattr(tree, "_CHILDREN", str(tmp_path / "children"))
+    monkeypatch.setattr(search, "_CHILDREN", str(tmp_path / "children"))
     (tmp_path / "children").write_text("")
     runs = {name: Run(name, "w", 0.0) for name in "ab"}
-    family = tree.Tree(runs)
-    environments: tuple[dict[str, str], ...] = ({}, {"RDAGENTD_RUN": "b"}, {})
-    processes = [subprocess.Popen(["sleep", "1000"], env=environment) for environment in environments]
+    mains: dict[int, Run] = {}
+    family = search.Search(runs, mains, "")
+    processes = [subprocess.Popen(["sleep", "1000"]) for _ in range(3)]
     try:
         main, marked, nameless = (process.pid for process in processes)
+        resource.prlimit(marked, proc.TAG, (proc.tag_of("b"),) * 2)
         runs["a"].pid, runs["a"].ticks = main, proc.start_ticks(main)
         runs["b"].pid, runs["b"].ticks = 1 << 30, runs["a"].ticks + 10**9
-        family.mains[main] = runs["a"]
+        mains[main] = runs["a"]
         for pid in (main, marked, nameless):
             exec_done(pid)
         (tmp_path / "children").write_text(f"{main} {marked} {nameless} ")

@@ -1,0 +1,318 @@
+"""A cgroup for each run (cgroups(7), version 2), beside the executor's own. The kernel keeps account of who is in it."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from errno import ENODEV, ENOSYS
+from typing import Any
+
+from rdagentd.executor import proc
+from rdagentd.executor.run import Run
+from rdagentd.executor.tree import Usage
+
+FILES = frozenset(
+    {
+        "cpu.max", "cpu.weight", "cpuset.cpus", "io.max", "io.weight", "memory.high", "memory.max", "memory.oom.group",
+        "memory.swap.max", "pids.max",
+    }
+)  # fmt: skip
+"""What a run may be given. `io.max` has a path in the place of the device, and that last: "wbps=1000 /data"."""
+
+NEEDED = ("cgroup.kill", "cgroup.freeze")
+"""Without these (Linux 5.14) a cgroup is of no use to us."""
+
+_CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
+_LEAF = "executor"
+_PREFIX = "rdagentd-"
+
+
+class Cgroups:
+    """The cgroups below `home`: `executor` is our own, `run-<id>` those of the runs."""
+
+    def __init__(self, home: str, epoll: select.epoll) -> None:
+        self._home = home
+        self._epoll = epoll
+        self._watched: dict[str, int] = {}
+
+    def enforces(self) -> dict[str, Any]:
+        """By what our own cgroup has: the runs' have the same."""
+        found = os.listdir(f"{self._home}/{_LEAF}")
+        lacking = set(_CONTROLLERS) - set(_read(f"{self._home}/cgroup.subtree_control").split())
+        problem = f"the cgroup {self._home} has no controller {', '.join(sorted(lacking))}" if lacking else ""
+        return {"files": sorted((FILES | set(NEEDED)).intersection(found)), "problem": problem}
+
+    def where(self, run: str) -> str:
+        """Its directory."""
+        return f"{self._home}/run-{run}"
+
+    def begin(self, request: dict[str, Any]) -> Iterator[str]:
+        """Makes the cgroup and writes what was asked for, a line at a time."""
+        yield "cgroup"
+        place = self.where(request["run"])
+        os.mkdir(place)
+        for file, value in request["cgroup"].items():
+            for line in value.splitlines():
+                yield f"cgroup {file}: {line}"
+                _write(f"{place}/{file}", _of_device(line) if file == "io.max" else line)
+
+    def entrance(self, run: str) -> int:
+        """Whoever writes to it is in; the rights are those with which it was opened."""
+        return os.open(f"{self.where(run)}/cgroup.procs", os.O_WRONLY)
+
+    def left(self, run: Run) -> bool:
+        """What is left wakes the executor by EPOLLPRI when it ends."""
+        with suppress(FileNotFoundError):
+            fd = self._watched.get(run.id)
+            if fd is None:
+                path = f"{self.where(run.id)}/cgroup.events"
+                if "populated 1" not in _read(path):
+                    return False
+                fd = self._watched[run.id] = os.open(path, os.O_RDONLY)
+                self._epoll.register(fd, select.EPOLLPRI)
+            return b"populated 1" in os.pread(fd, 256, 0)
+        return False
+
+    def look(self) -> None:
+        """Nothing to look for."""
+
+    def reaped(self, pid: int) -> Iterable[Run]:
+        """The cgroup counts what it used."""
+        return ()
+
+    def signal(self, runs: Collection[Run], *numbers: int, group: bool = False) -> None:
+        """What is born meanwhile may miss it; only `kill` and `freeze` are for all at once."""
+        for run in runs:
+            name = os.path.basename(self.where(run.id))
+            for pid in {*_members(self.where(run.id)), *([run.pid] if run.status is None else ())}:
+                if not group or pid == run.pid or _group(pid) == run.pid:
+                    for number in numbers:
+                        _send(pid, number, name, own=pid == run.pid and run.status is None)
+
+    def freeze(self, run: Run) -> None:
+        """What enters later is frozen too."""
+        _write(f"{self.where(run.id)}/cgroup.freeze", "1")
+
+    def thaw(self, run: Run) -> None:
+        """Frozen processes get signals late; SIGKILL they get at once."""
+        _write(f"{self.where(run.id)}/cgroup.freeze", "0")
+
+    def kill(self, runs: Collection[Run]) -> None:
+        """At once: what is being forked is killed too."""
+        for run in runs:
+            if run.status is None:
+                os.kill(run.pid, signal.SIGKILL)  # it may not have entered yet
+            with suppress(FileNotFoundError):
+                _write(f"{self.where(run.id)}/cgroup.kill", "1")
+
+    def usage(self, run: Run) -> Usage:
+        """What the controllers that we have do not tell is summed up over the members."""
+        used = self.total(run)
+        if None in used.values():
+            summed = proc.usage(_members(self.where(run.id)))
+            used |= {key: summed.get(key) for key, value in used.items() if value is None}
+        return used
+
+    def total(self, run: Run) -> Usage:
+        """By the files of the controllers; see Documentation/admin-guide/cgroup-v2.rst."""
+        place = self.where(run.id)
+        cpu, io = _pairs(f"{place}/cpu.stat"), _io(f"{place}/io.stat")
+        return {
+            "user": cpu["user_usec"] / 1e6 if "user_usec" in cpu else None,
+            "system": cpu["system_usec"] / 1e6 if "system_usec" in cpu else None,
+            "memory": _number(f"{place}/memory.current"),
+            "memory_peak": _number(f"{place}/memory.peak"),
+            "tasks": _number(f"{place}/pids.current"),
+            "tasks_peak": _number(f"{place}/pids.peak"),
+            "read": io and io[0],
+            "written": io and io[1],
+        }
+
+    def out_of_memory(self, run: Run) -> dict[str, Any] | None:
+        """Also if only a child was killed, and by whosever limit."""
+        place = self.where(run.id)
+        killed = _pairs(f"{place}/memory.events").get("oom_kill", 0)
+        return {"limit": _number(f"{place}/memory.max")} if killed else None
+
+    def over(self, run: str) -> None:
+        """Removes the cgroup; one that is not empty, against all odds, stays until the next start."""
+        fd = self._watched.pop(run, None)
+        if fd is not None:
+            self._epoll.unregister(fd)
+            os.close(fd)
+        _remove(self.where(run))
+
+    def state(self) -> dict[str, Any]:
+        """The home is all."""
+        return {"cgroups": self._home}
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """All is in the kernel."""
+
+    def close(self) -> None:
+        """Leaves a home that was made by us, so that nothing remains."""
+        if os.path.basename(self._home).startswith(_PREFIX):
+            with suppress(OSError):
+                _write(f"{os.path.dirname(self._home)}/cgroup.procs", "0")
+            _remove(self._home)
+
+
+def settle() -> str:
+    """Moves us into a leaf, and returns the directory beside which the runs' cgroups may be made.
+
+    Where we are alone (Delegate= in a unit; systemd.resource-control(5)) that is our own cgroup, else a new one in it: then
+    there are no controllers but those that are enabled there already. Raises OSError with the reason in words.
+    """
+    own = _own()
+    try:
+        home = own
+        if _members(own) != {os.getpid()}:
+            home = f"{own}/{_PREFIX}{os.getpid()}"
+            _remove_dead(own)
+            os.mkdir(home)
+        _make_leaf(home)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot use the cgroup {own}: {os.strerror(error.errno or 0).lower()}") from None
+    return home
+
+
+def end(place: str, deadline: float) -> None:
+    """Ends whatever is in the cgroup of a run whose executor has died, and removes it. deadline: monotonic seconds."""
+    with suppress(OSError):
+        fd = os.open(f"{place}/cgroup.events", os.O_RDONLY)
+        poll = select.poll()
+        poll.register(fd, select.POLLPRI)
+        _write(f"{place}/cgroup.kill", "1")
+        while b"populated 1" in os.pread(fd, 256, 0) and (left := deadline - time.monotonic()) > 0:
+            poll.poll(left * 1000)
+        os.close(fd)
+    _remove(place)
+
+
+def _own() -> str:
+    """The directory of our own cgroup. Raises OSError."""
+    path = next((line[3:].rstrip("\n") for line in _lines("/proc/self/cgroup") if line.startswith("0::")), None)
+    for fields in map(str.split, _lines("/proc/self/mountinfo")):
+        if path is not None and "cgroup2" in fields[fields.index("-") + 1 :][:1]:
+            root = fields[3].rstrip("/")  # more than "/" where a container sees only its part
+            if (path + "/").startswith(root + "/"):
+                return fields[4] + path.removeprefix(root).rstrip("/")
+    raise OSError(ENOSYS, "this host has no cgroups of version 2")
+
+
+def _make_leaf(home: str) -> None:
+    leaf = f"{home}/{_LEAF}"
+    try:
+        os.makedirs(leaf, exist_ok=True)
+        for needed in NEEDED:
+            os.stat(f"{leaf}/{needed}")
+        _write(f"{leaf}/cgroup.procs", "0")
+    except OSError:
+        _remove(leaf)
+        if os.path.basename(home).startswith(_PREFIX):
+            _remove(home)
+        raise
+    for controller in _CONTROLLERS:
+        with suppress(OSError):  # not there, or not for us: `enforces` tells
+            _write(f"{home}/cgroup.subtree_control", f"+{controller}")
+
+
+def _remove_dead(own: str) -> None:
+    """Homes of executors that were killed."""
+    for name in os.listdir(own):
+        pid = name.removeprefix(_PREFIX)
+        if pid != name and pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
+            _remove(f"{own}/{name}")
+
+
+def _remove(place: str) -> None:
+    for directory, _, _ in os.walk(place, topdown=False):
+        with suppress(OSError):
+            os.rmdir(directory)
+
+
+def _members(place: str) -> set[int]:
+    """Processes in a cgroup and those below it."""
+    found: set[int] = set()
+    for directory, _, _ in os.walk(place):
+        with suppress(OSError):
+            found.update(map(int, _read(f"{directory}/cgroup.procs").split()))
+    return found
+
+
+def _group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return 0
+
+
+def _send(pid: int, number: int, name: str, own: bool) -> None:
+    """Signals a process if it is in the cgroup of this name, or our own child."""
+    with suppress(OSError):
+        fd = os.pidfd_open(pid)
+        try:
+            # The pidfd holds on to one process; if that is in the cgroup, the signal cannot miss.
+            if own or f"/{name}/" in f"{_read(f'/proc/{pid}/cgroup').rpartition('0::')[2].rstrip()}/":
+                signal.pidfd_send_signal(fd, number)
+        finally:
+            os.close(fd)
+
+
+def _of_device(line: str) -> str:
+    """The line for `io.max`, with the number of the disk that holds the path. Raises OSError."""
+    rates, _, path = line.partition(" /")
+    found = os.stat(f"/{path}")
+    device = found.st_rdev or found.st_dev
+    place = os.path.realpath(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}")
+    if os.path.exists(f"{place}/partition"):
+        place = os.path.dirname(place)
+    if not os.path.exists(f"{place}/dev"):
+        raise OSError(ENODEV, os.strerror(ENODEV))
+    return f"{_read(f'{place}/dev').strip()} {rates}"
+
+
+def _write(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def _read(path: str) -> str:
+    with open(path, "rb", buffering=0) as file:
+        return file.readall().decode()
+
+
+def _lines(path: str) -> list[str]:
+    return _read(path).splitlines()
+
+
+def _number(path: str) -> int | None:
+    """None if there is no such file, or "max" in it."""
+    try:
+        return int(_read(path))
+    except (OSError, ValueError):
+        return None
+
+
+def _pairs(path: str) -> dict[str, int]:
+    try:
+        return {key: int(value) for key, value in map(str.split, _lines(path))}
+    except OSError:
+        return {}
+
+
+def _io(path: str) -> tuple[int, int] | None:
+    """Bytes read and written, on all devices."""
+    try:
+        words = [word.partition("=") for word in _read(path).split()]
+    except OSError:
+        return None
+    read, written = (sum(int(value) for key, _, value in words if key == name) for name in ("rbytes", "wbytes"))
+    return read, written

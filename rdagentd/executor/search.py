@@ -1,0 +1,211 @@
+"""The processes of a run where there is no cgroup for it: looked for by parent, session, group and tag.
+
+The executor is a child subreaper: whatever of a run loses its parent becomes our child (a stray). So nothing is left of a run
+if its main process was reaped and no stray belongs to it. As only we can reap them, the pids of our own children are never
+reused behind our back; all others are compared with their start time.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from errno import ENOTSUP
+from typing import Any
+
+from rdagentd.executor import proc
+from rdagentd.executor.proc import Stat
+from rdagentd.executor.run import Run
+from rdagentd.executor.tree import Usage
+
+ROUNDS = 100
+"""Most times that a tree is searched for processes born while it was being stopped."""
+
+_CHILDREN = "/proc/thread-self/children"
+"""Our children, exactly, where the kernel has CONFIG_PROC_CHILDREN (Debian's has); proc(5)."""
+
+Found = dict[int, int]
+"""pid → start ticks."""
+
+
+class Search:
+    """mains: main processes not reaped yet. problem: why there are no cgroups."""
+
+    def __init__(self, runs: dict[str, Run], mains: dict[int, Run], problem: str) -> None:
+        self.owners: dict[int, set[Run]] = {}
+        self._left: dict[Run, set[int]] = {}
+        self._runs = runs
+        self._mains = mains
+        self._problem = problem
+        self._exact = os.path.exists(_CHILDREN)
+
+    def enforces(self) -> dict[str, Any]:
+        """Nothing for a run as a whole."""
+        return {"files": [], "problem": self._problem}
+
+    def where(self, run: str) -> str:
+        """Its tag is enough to find it."""
+        return ""
+
+    def begin(self, request: dict[str, Any]) -> Iterator[str]:
+        """Refuses what only a cgroup could do."""
+        for file, value in request["cgroup"].items():
+            yield f"cgroup {file}: {value}"
+            raise OSError(ENOTSUP, os.strerror(ENOTSUP))
+
+    def entrance(self, run: str) -> int:
+        """None."""
+        return -1
+
+    def left(self, run: Run) -> bool:
+        """Whether there is a stray that is of this run alone."""
+        return bool(self._left.get(run))
+
+    def _adopt(self, pid: int, owners: set[Run]) -> None:
+        self.owners[pid] = owners
+        self._own(pid, owners)
+
+    def reaped(self, pid: int) -> Iterable[Run]:
+        """Forgets a stray."""
+        owners = self.owners.pop(pid, ())
+        for run in owners:
+            self._left.get(run, set()).discard(pid)
+        return owners
+
+    def over(self, run: str) -> None:
+        """Strays that might have been of it are of the other ones."""
+        for pid, owners in self.owners.items():
+            for owner in [owner for owner in owners if owner.id == run]:
+                owners.discard(owner)
+                self._own(pid, owners)
+        for owner in [owner for owner in self._left if owner.id == run]:
+            del self._left[owner]
+
+    def look(self) -> None:
+        """Finds new strays."""
+        if self._exact:
+            with open(_CHILDREN, "rb", buffering=0) as file:
+                self._adopt_all(map(int, file.readall().split()))
+        else:
+            self._adopt_all(self._children(self._stats()))
+
+    def signal(self, runs: Collection[Run], *numbers: int, group: bool = False) -> None:
+        """Signals all that is found at this moment."""
+        mains = {run.pid for run in runs}
+        for pid, stat in self._members(runs).items():
+            if not group or pid in mains or stat.group in mains:
+                for number in numbers:
+                    self._send(pid, stat.ticks, number)
+
+    def freeze(self, run: Run) -> None:
+        """Stops a run until nothing of it is found that is not stopped."""
+        stop(lambda: self._find((run,)), self._send)
+
+    def thaw(self, run: Run) -> None:
+        """Lets a run go on."""
+        self.signal((run,), signal.SIGCONT)
+
+    def kill(self, runs: Collection[Run]) -> None:
+        """Stops the runs, so that nothing new is born, and sends SIGKILL to all that was found."""
+        for pid, ticks in stop(lambda: self._find(runs), self._send).items():
+            self._send(pid, ticks, signal.SIGKILL)
+
+    def usage(self, run: Run) -> Usage:
+        """The sum over what is found; of those that have ended, what wait4(2) told."""
+        used = proc.usage(self._members((run,)))
+        return used | {"user": used["user"] + run.usage[0], "system": used["system"] + run.usage[1]}
+
+    def total(self, run: Run) -> Usage:
+        """Nothing beside that."""
+        return {}
+
+    def out_of_memory(self, run: Run) -> dict[str, Any] | None:
+        """Nobody tells."""
+        return None
+
+    def state(self) -> dict[str, Any]:
+        """Whose the strays are."""
+        owners = {pid: [run.id for run in runs] for pid, runs in self.owners.items()}
+        return {"owners": owners, "problem": self._problem}
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """The strays, as they were known before."""
+        for pid, names in state["owners"].items():
+            self._adopt(pid, {self._runs[name] for name in names})
+
+    def close(self) -> None:
+        """Nothing to leave behind."""
+
+    def _own(self, pid: int, owners: set[Run]) -> None:
+        if len(owners) == 1:
+            self._left.setdefault(next(iter(owners)), set()).add(pid)
+
+    def _send(self, pid: int, ticks: int, number: int) -> None:
+        if not proc.send(pid, ticks, number) and pid in self.owners:
+            self.reaped(pid)  # it got another user's rights, which we have not: no run can wait for it
+            self.owners[pid] = set()
+
+    def _children(self, stats: dict[int, Stat]) -> list[int]:
+        me = os.getpid()
+        return [pid for pid, stat in stats.items() if stat.parent == me]
+
+    def _adopt_all(self, children: Iterable[int]) -> None:
+        for pid in children:
+            if pid not in self._mains and pid not in self.owners:
+                self._adopt(pid, self._whose(pid))
+
+    def _stats(self, runs: Collection[Run] = ()) -> dict[int, Stat]:
+        """Every process, save those of which cheaper questions tell that they are none of `runs`.
+
+        Is it the main process of another run, or in the session of one? Has it no session: is it the kernel's?
+        """
+        others = self._mains.keys() - {run.pid for run in runs}
+        found = {}
+        for pid in proc.pids():
+            if pid not in others and (session := proc.session(pid)) and session not in others:
+                stat = proc.stat(pid)
+                if stat is not None:
+                    found[pid] = stat
+        return found
+
+    def _whose(self, pid: int) -> set[Run]:
+        stat = proc.stat(pid)
+        if stat is None:
+            return set()
+        tag = proc.tag(pid)
+        for run in self._runs.values():
+            if run.tag == tag or run.pid in (stat.session, stat.group):
+                return {run}
+        return {run for run in self._runs.values() if run.ticks <= stat.ticks}
+
+    def _members(self, runs: Collection[Run]) -> dict[int, Stat]:
+        """Everything that belongs to the runs and is found at this moment, parents before children."""
+        stats = self._stats(runs)
+        self._adopt_all(self._children(stats))
+        below: dict[int, list[int]] = {}
+        for pid, stat in stats.items():
+            below.setdefault(stat.parent, []).append(pid)
+        mains = {run.pid for run in runs if self._mains.get(run.pid) is run}
+        level = [pid for pid, stat in stats.items() if {pid, stat.session, stat.group} & mains]
+        level += [pid for run in runs for pid in self._left.get(run, ())]
+        found: dict[int, Stat] = {}
+        while level:
+            found |= {pid: stats[pid] for pid in level if pid in stats}
+            level = [child for pid in level for child in below.get(pid, ()) if child not in found]
+        return found
+
+    def _find(self, runs: Collection[Run]) -> Found:
+        return {pid: stat.ticks for pid, stat in self._members(runs).items()}
+
+
+def stop(find: Callable[[], Found], send: Callable[[int, int, int], Any]) -> Found:
+    """Sends SIGSTOP to all that `find` finds, until it finds nothing new; returns them."""
+    stopped: Found = {}
+    for _ in range(ROUNDS):
+        new = {pid: ticks for pid, ticks in find().items() if stopped.get(pid) != ticks}
+        if not new:
+            break
+        for pid, ticks in new.items():
+            send(pid, ticks, signal.SIGSTOP)
+        stopped |= new
+    return stopped
