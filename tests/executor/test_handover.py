@@ -15,7 +15,7 @@ def replace(executor: Executor) -> None:
     assert executor.client is not None
     executor.client.send("reexec")
     assert executor.client.closed()
-    executor.connect()
+    executor.connect().ask("ping", "pong")  # the socket outlives the replacement: only an answer tells that it is over
 
 
 def test_everything_stays(executor: Executor, tmp_path: Path) -> None:
