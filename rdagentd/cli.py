@@ -1,4 +1,4 @@
-"""`rdagentd`: up, status, down, serve, executor, check. The composition root.
+"""`rdagentd`: up, status, down, serve, executor, docker-proxy, check. The composition root.
 
 What a program needs is imported where it begins: the executor comes in by here too, and must stay small.
 """
@@ -23,6 +23,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from rdagentd.executor.main import main as executor
 
         return executor(arguments[1:])
+    if arguments[:1] == ["docker-proxy"]:
+        from rdagentd.dockerproxy.main import main as docker_proxy
+
+        return docker_proxy(arguments[1:])
     options = _parser().parse_args(arguments)
     if options.program == "check":
         return _check(options.config)
@@ -39,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rdagentd", description="The host daemon for AI agents.")
     parser.add_argument("--version", action="version", version=f"rdagentd {__version__}")
     programs = parser.add_subparsers(
-        dest="program", required=True, metavar="up | status | down | serve | executor | check"
+        dest="program", required=True, metavar="up | status | down | serve | executor | docker-proxy | check"
     )
     up = programs.add_parser("up", help="daemon and executor in the foreground, without systemd")
     up.add_argument("--state-dir", type=Path, required=True, help="everything it keeps goes here")
@@ -58,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--executor-socket", type=Path, default=Path("/run/rdagentd/executor.sock"))
     serve.add_argument("--config", default="/etc/rdagentd/rdagentd.toml")
     programs.add_parser("executor", help="the parent of all runs; see rdagentd executor --help")
+    programs.add_parser("docker-proxy", help="the engine's socket for runs; see rdagentd docker-proxy --help")
     at_stop = programs.add_parser("at-stop", help="for rdagentd.service: take the workers along if the unit is stopped")
     at_stop.add_argument("--socket", type=Path, default=Path("/run/rdagentd/rdagentd.sock"))
     check = programs.add_parser("check", help="read the configuration and workers.d, say what is wrong with them")

@@ -1,0 +1,93 @@
+"""The containers of a run as a whole: ended, paused and resumed with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import quote
+
+from rdagentd.dockerproxy import document
+from rdagentd.dockerproxy.belongings import Belongings
+from rdagentd.dockerproxy.engine import PATIENCE, Engine
+from rdagentd.dockerproxy.refusal import RefusedError
+from rdagentd.protocol import labels
+
+AT_ONCE = 16
+"""Requests to the engine at the same time."""
+
+ROUNDS = 10
+"""How often it is looked again for containers that came meanwhile."""
+
+
+def end(engine: Engine, run: str, belongings: Belongings | None, parent: str | None, grace: int) -> int:
+    """Stops (with SIGTERM, then SIGKILL after grace seconds) and removes all that a run made; returns how many containers.
+
+    belongings, parent (of the cgroup): None for a run whose rules are not known any more; then the labels alone tell.
+    Raises RefusedError.
+    """
+
+    def finish(number: str) -> None:
+        _do(engine, "POST", f"/containers/{number}/stop?t={grace}", PATIENCE + grace)
+        _do(engine, "DELETE", f"/containers/{number}?force=1&v=1")
+
+    ended: set[str] = set()
+    for _ in range(ROUNDS):
+        left = {*_own(engine, run, belongings), *(_strays(engine, parent) if parent is not None else ())}
+        if not left:
+            break
+        _each(finish, left)
+        ended |= left
+    else:
+        raise RefusedError(409, f"cannot end the containers of run {run}: {', '.join(sorted(left))} are left")
+    volumes = engine.ask("GET", f"/volumes?filters={_filter(run)}")["Volumes"] or []
+    _each(lambda name: _do(engine, "DELETE", f"/volumes/{name}"), [one["Name"] for one in volumes])
+    return len(ended)
+
+
+def pause(engine: Engine, run: str, belongings: Belongings) -> list[str]:
+    """Pauses what runs; returns the ids of those that were running."""
+    running = _own(engine, run, belongings, "running")
+    _each(lambda number: _do(engine, "POST", f"/containers/{number}/pause"), running)
+    return running
+
+
+def resume(engine: Engine, paused: Iterable[str]) -> None:
+    """Lets those go on. One that is gone, or goes on already, is no fault."""
+    _each(lambda number: _do(engine, "POST", f"/containers/{number}/unpause"), paused)
+
+
+def _own(engine: Engine, run: str, belongings: Belongings | None, state: str | None = None) -> list[str]:
+    states = {} if state is None else {"status": {state: True}}
+    found = engine.ask("GET", f"/containers/json?all=1&filters={_filter(run, states)}")
+    return [one["Id"] for one in found if belongings is None or _inspected(engine, one["Id"], belongings.owns)]
+
+
+def _strays(engine: Engine, parent: str) -> list[str]:
+    """What the classic builder runs has the labels of its image, whatever they say; the cgroup parent tells."""
+    found = [one["Id"] for one in engine.ask("GET", "/containers/json?all=1")]
+    return [
+        one for one in found if _inspected(engine, one, lambda seen: seen["HostConfig"].get("CgroupParent") == parent)
+    ]
+
+
+def _inspected(engine: Engine, number: str, fits: Callable[[dict[str, Any]], bool]) -> bool:
+    found = engine.find(f"/containers/{number}/json")
+    return found is not None and fits(found)
+
+
+def _filter(run: str, more: dict[str, dict[str, bool]] | None = None) -> str:
+    wanted = {f"{labels.RUN}={run}": True, f"{labels.ORIGIN}={labels.AGENT}": True}
+    return quote(document.write({"label": wanted, **(more or {})}).decode(), safe="")
+
+
+def _do(engine: Engine, method: str, path: str, patience: float = PATIENCE) -> None:
+    """404: gone; 409: in that state already, or on its way. Anything else is a fault."""
+    status, body = engine.request(method, path, patience=patience)
+    if status not in (404, 409):
+        engine.read(method, path, status, body)
+
+
+def _each(what: Callable[[str], None], things: Iterable[str]) -> None:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(what, things))

@@ -1,0 +1,139 @@
+"""Bytes from one socket to another: heads read whole, bodies passed without a look or chunk by chunk, all by blocking calls."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import struct
+
+from rdagentd.dockerproxy.chunks import Chunks
+from rdagentd.dockerproxy.heads import MAX_HEAD
+from rdagentd.dockerproxy.refusal import RefusedError, invalid
+
+BLOCK = 1 << 20
+"""Bytes moved at once."""
+
+
+class Incoming:
+    """What comes in on a socket, with what was read beyond a head."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self._ahead = bytearray()
+
+    def head(self) -> bytes | None:
+        """The bytes up to an empty line, without it; None if the peer leaves before. Raises RefusedError, OSError."""
+        while True:
+            end = self._ahead.find(b"\r\n\r\n")
+            if end >= 0:
+                head = bytes(self._ahead[:end])
+                del self._ahead[: end + 4]
+                return head
+            if len(self._ahead) > MAX_HEAD:
+                raise RefusedError(431, f"cannot read message: its head is longer than {MAX_HEAD} bytes")
+            data = self.connection.recv(MAX_HEAD)
+            if not data:
+                if self._ahead:
+                    raise invalid("cannot read message: it ends in its head")
+                return None
+            self._ahead += data
+
+    def whole(self, length: int | None, most: int) -> bytes:
+        """A body as one piece. length: its bytes, None if it is chunked. Raises RefusedError if it is longer than most."""
+        if (length or 0) > most:
+            raise RefusedError(413, f"cannot read body: it is longer than {most} bytes")
+        body, chunks = bytearray(), Chunks()
+        while len(body) < length if length is not None else not chunks.done:
+            data = self._some()
+            if length is None:
+                for piece in chunks.feed(memoryview(data)):
+                    body += piece
+            else:
+                body += data[: length - len(body)]
+            if len(body) > most:
+                raise RefusedError(413, f"cannot read body: it is longer than {most} bytes")
+        return bytes(body)
+
+    def pass_body(self, length: int | None, to: socket.socket) -> None:
+        """Passes a body on; a chunked one is chunked anew. Raises RefusedError, OSError."""
+        if length is None:
+            self._pass_chunks(to)
+            return
+        ahead = bytes(self._ahead[:length])
+        del self._ahead[:length]
+        to.sendall(ahead)
+        if splice(self.connection, to, length - len(ahead)) < length - len(ahead):
+            raise invalid("cannot read body: it ends too early")
+
+    def pass_rest(self, to: socket.socket) -> None:
+        """Passes on all that there is and will be, until the peer says no more."""
+        to.sendall(self._ahead)
+        self._ahead.clear()
+        splice(self.connection, to, None)
+
+    def await_end(self) -> None:
+        """Returns when the peer has left. What it still sends belongs to no request."""
+        while self.connection.recv(1 << 16):
+            pass
+
+    def _pass_chunks(self, to: socket.socket) -> None:
+        chunks, buffer = Chunks(), bytearray(BLOCK)
+        view = memoryview(buffer)
+        data = memoryview(bytes(self._ahead))
+        self._ahead.clear()
+        while True:
+            pieces = chunks.feed(data)
+            size = sum(map(len, pieces))
+            if size:
+                to.sendall(b"%x\r\n" % size)
+                for piece in pieces:
+                    to.sendall(piece)
+                to.sendall(b"\r\n")
+            if chunks.done:
+                to.sendall(b"0\r\n\r\n")
+                return
+            got = self.connection.recv_into(buffer)
+            if not got:
+                raise invalid("cannot read body: it ends too early")
+            data = view[:got]
+
+    def _some(self) -> bytes:
+        data = bytes(self._ahead) or self.connection.recv(1 << 16)
+        self._ahead.clear()
+        if not data:
+            raise invalid("cannot read body: it ends too early")
+        return data
+
+
+def splice(source: socket.socket, target: socket.socket, length: int | None) -> int:
+    """Moves bytes inside the kernel, until the source ends or length of them were moved; returns how many."""
+    out, into = os.pipe()
+    try:
+        with contextlib.suppress(PermissionError):  # too many pipes already: a small one does
+            fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, BLOCK)
+        moved = 0
+        while length is None or moved < length:
+            got = os.splice(source.fileno(), into, BLOCK if length is None else min(BLOCK, length - moved))
+            if not got:
+                break
+            moved += got
+            while got:
+                got -= os.splice(out, target.fileno(), got)
+        return moved
+    finally:
+        os.close(out)
+        os.close(into)
+
+
+def set_patience(connection: socket.socket, seconds: float) -> None:
+    """How long a read may take before it fails; 0 is for ever. Unlike settimeout() it leaves the descriptor blocking."""
+    whole, part = divmod(seconds, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(whole), int(part * 1e6)))
+
+
+def shut(connection: socket.socket, how: int = socket.SHUT_RDWR) -> None:
+    """Wakes whoever reads from it; nothing happens if the peer has left before."""
+    with contextlib.suppress(OSError):
+        connection.shutdown(how)
