@@ -14,8 +14,9 @@ from attrs import NOTHING, fields_dict
 from rdagentd.config.fields import SPEC
 from rdagentd.config.kinds import Kind
 from rdagentd.config.section import Section
-from rdagentd.config.units import UNLIMITED, format_duration, format_size
+from rdagentd.config.units import format_duration
 from rdagentd.core.lifecycle import TABLE, Input, diagram
+from rdagentd.model.size import UNLIMITED, format_size
 from rdagentd.model.spec import Rlimit
 from rdagentd.model.worker import State
 

@@ -32,6 +32,7 @@ def show(changes: list[dict[str, Any]], *, dry: bool) -> None:
             for field in change["fields"]:
                 old, new = render.value(field["old"]), render.value(field["new"])
                 print(f"    {render.plain(field['field'])}: {old} → {new}")
+        render.warn(change.get("warnings", ()))
     same = sum(change["action"] == "none" for change in changes)
     moved = len(changes) - same
     told = f"{render.count(moved, 'change')}, {render.count(same, 'worker')} unchanged"

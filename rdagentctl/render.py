@@ -124,6 +124,30 @@ def clock(at: float | None) -> str:
     return "-" if at is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
+def size(count: int | None) -> str:
+    """Bytes in at most four digits and a unit: "512", "1.5K", "64M"; "-" for what nobody knows."""
+    if count is None:
+        return "-"
+    number, unit = float(count), ""
+    for unit in ("", "K", "M", "G", "T"):
+        if number < 1000 or unit == "T":
+            break
+        number /= 1024
+    return f"{number:.1f}{unit}" if unit and number < 10 else f"{number:.0f}{unit}"
+
+
+def seconds(*parts: float | None) -> str:
+    """CPU time: "0.25s", "1m05s"."""
+    whole = sum(part or 0.0 for part in parts)
+    return f"{whole:.2f}s" if whole < 60 else ago(whole)
+
+
+def warn(texts: Sequence[str]) -> None:
+    """Says on standard error what does not hold as it was asked for."""
+    for text in texts:
+        print(f"rdagentctl: warning: {plain(text)}", file=sys.stderr)
+
+
 def ending(ended: dict[str, Any] | None) -> str:
     """How a run ended, in a few words."""
     if not ended:

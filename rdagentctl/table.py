@@ -146,6 +146,7 @@ COMMANDS = (
         "status", "list workers, trouble first",
         Option("--all", "", "every worker, even if the screen is too small"),
         Option("--quiet", "", "names only", short="-q"),
+        Option("--long", "", "what each uses: CPU, memory, tasks, I/O, output", short="-l"),
         least=0,
         about="With a name, glob or label: exits with 3 if one of these workers is not running.",
         examples=("rdagentctl status", "rdagentctl status 'agent-*' --label team=research"),

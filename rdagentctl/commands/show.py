@@ -38,10 +38,13 @@ def _lines(answer: dict[str, Any]) -> Iterator[str]:
     yield f"  owner     {render.user(row['owner'])}"
     if row["run"] and row["run"]["pid"] and not row["run"]["ended_at"]:
         yield f"  process   {row['run']['pid']}, for {render.ago(time.time() - row['run']['started_at'])}"
+    if answer.get("usage"):
+        yield f"  uses      {', '.join(_uses(answer['usage']))}"
     yield f"  attempt   {row['attempt']}, {render.count(row['restarts'], 'restart')}"
     yield f"  spec      revision {row['revision']}"
     yield from (f"    {path} = {told}" for path, told in _fields("", answer["spec"]))
-    yield from _section("runs", ["RUN", "STARTED", "TOOK", "END"], map(_run, answer["runs"]), _RUNS)
+    heading = ["RUN", "STARTED", "TOOK", "CPU", "MEMORY", "TASKS", "READ", "WRITTEN", "LOG", "END"]
+    yield from _section("runs", heading, map(_run, answer["runs"]), _RUNS)
     yield from _section("revisions", ["REVISION", "AT", "BY"], map(_revision, answer["revisions"]), _REVISIONS)
 
 
@@ -70,7 +73,37 @@ def _section(title: str, heading: list[str], lines: Any, most: int) -> Iterator[
 def _run(run: dict[str, Any]) -> tuple[str, ...]:
     begin, end = run["started_at"], run["ended_at"]
     took = render.ago((end or time.time()) - begin) if begin else "-"
-    return render.plain(run["id"]), render.clock(begin), took, render.ending(run.get("exit")) or "-"
+    return render.plain(run["id"]), render.clock(begin), took, *_used(run), render.ending(run.get("exit")) or "-"
+
+
+def _uses(used: dict[str, Any]) -> Iterator[str]:
+    """What a run that lives uses."""
+    yield f"CPU {render.seconds(used['user'], used['system'])} ({render.seconds(used['user'])} user)"
+    for key, peak in (("memory", used["memory_peak"]), ("tasks", used["tasks_peak"])):
+        most = "" if peak is None else f" ({_amount(key, peak)} at most)"
+        yield f"{key} {_amount(key, used[key])}{most}"
+    yield f"read {render.size(used['read'])}, written {render.size(used['written'])}, log {render.size(used['log'])}"
+
+
+def _amount(key: str, number: int | None) -> str:
+    return render.size(number) if key == "memory" else str("-" if number is None else number)
+
+
+def _used(run: dict[str, Any]) -> tuple[str, ...]:
+    """What a run that is over has used at most and in all; memory is of its largest process if nobody counted the whole."""
+    used = run.get("usage")
+    if not used:
+        return ("-",) * 6
+    log = sum(end - run["log_start"].get(stream, end) for stream, end in run["log_end"].items())
+    memory = used.get("memory_peak") if used.get("memory_peak") is not None else used["max_rss"]
+    return (
+        render.seconds(used["user"], used["system"]),
+        render.size(memory),
+        _amount("tasks", used.get("tasks_peak")),
+        render.size(used.get("read")),
+        render.size(used.get("written")),
+        render.size(log),
+    )
 
 
 def _revision(revision: dict[str, Any]) -> tuple[str, ...]:

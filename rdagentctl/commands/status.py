@@ -28,6 +28,7 @@ QUIET = frozenset({"running", "stopped", "completed"})
 _RANK = {state: rank for rank, state in enumerate(ORDER)}
 _HEADING = ("NAME", "STATE", "TIME", "PID", "RESTARTS", "DETAIL")
 _DROP = (4, 3, 2)
+_USES = ("CPU", "MEMORY", "TASKS", "READ", "WRITTEN", "LOG")
 
 
 def run(client: Client, arguments: Arguments) -> int:
@@ -35,6 +36,8 @@ def run(client: Client, arguments: Arguments) -> int:
     gc.disable()  # thousands of rows, none of them garbage
     chosen = select(arguments)
     rows: list[Row] = client.call("status", {"select": chosen})
+    if arguments.flag("long"):
+        _add_usage(client, chosen, rows)
     if arguments.flag("json"):
         render.show_json(rows)
     elif arguments.flag("quiet"):
@@ -54,9 +57,29 @@ def text(rows: list[Row], size: tuple[int, int] | None, *, everything: bool, col
     shown = rows if everything or size is None else _cut(rows, size[1])
     now = time.time()
     lines = [_HEADING, *[_cells(row, now) for row in shown]]
+    if any("usage" in row for row in shown):
+        lines = [(*line[:-1], *more, line[-1]) for line, more in zip(lines, [_USES, *map(_uses, shown)], strict=True)]
     colours = [render.COLOUR_OF_STATE.get(row["state"], "") for row in shown] if colour else ()
     table = render.table(lines, size[0] if size else None, colours, _DROP)
     return f"{_counts(rows, colour)}\n\n{table}{_rest(rows[len(shown) :])}"
+
+
+def _add_usage(client: Client, chosen: dict[str, Any], rows: list[Row]) -> None:
+    used = {one["name"]: one["usage"] for one in client.call("usage", {"select": chosen})} if rows else {}
+    for row in rows:
+        row["usage"] = used.get(row["name"])
+
+
+def _uses(row: Row) -> tuple[str, ...]:
+    used = row["usage"]
+    if not used:
+        return ("-",) * len(_USES)
+    return (
+        render.seconds(used["user"], used["system"]),
+        render.size(used["memory"]),
+        str("-" if used["tasks"] is None else used["tasks"]),
+        *(render.size(used[key]) for key in ("read", "written", "log")),
+    )
 
 
 def _counts(rows: list[Row], colour: bool) -> str:

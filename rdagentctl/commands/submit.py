@@ -20,4 +20,5 @@ def run(client: Client, arguments: Arguments) -> int:
         reason = answer["reason"]
         why = f" ({render.plain(reason['text'])})" if reason else ""
         print(f"{render.plain(answer['name'])}: {answer['state']}{why}")
+        render.warn(answer.get("warnings", ()))
     return 0

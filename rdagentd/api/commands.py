@@ -104,7 +104,16 @@ async def submit(context: Context, args: dict[str, Any]) -> Any:
             if not unnamed or error.code != CONFLICT:  # somebody took the name in the same moment: the next one
                 raise
     worker = context.daemon.supervisor.engine.workers.get(spec.name)
-    return {**_standing(worker, spec.name), "revision": worker.revision if worker else 1}
+    return {
+        **_standing(worker, spec.name),
+        "revision": worker.revision if worker else 1,
+        "warnings": _warnings(context, spec),
+    }
+
+
+def _warnings(context: Context, spec: Spec) -> list[str]:
+    """Which limits will not hold as things are."""
+    return [limit.text for limit in context.daemon.supervisor.driver.unmet(spec.limits)]
 
 
 def _free_name(context: Context, command: Any) -> str:
@@ -180,7 +189,12 @@ async def apply_specs(context: Context, specs: Sequence[Spec], dry_run: bool, pr
 def _plan(context: Context, worker: Worker | None, spec: Spec) -> tuple[dict[str, Any], ev.Event | None]:
     _may_run_as(context, spec)
     if worker is None:
-        change: dict[str, Any] = {"name": spec.name, "action": "create", "fields": []}
+        change: dict[str, Any] = {
+            "name": spec.name,
+            "action": "create",
+            "fields": [],
+            "warnings": _warnings(context, spec),
+        }
         return change, ev.SubmitRequested(spec, context.peer.uid)
     refused = context.operate(worker)
     if refused is not None:
@@ -191,7 +205,8 @@ def _plan(context: Context, worker: Worker | None, spec: Spec) -> tuple[dict[str
     again = (worker.state in LIVE and needs_restart(worker.spec, spec)) or (
         worker.state in AT_REST and is_new_beginning(worker, worker.spec, spec)
     )
-    change = {"name": spec.name, "action": "restart" if again else "update", "fields": fields}
+    action, warnings = "restart" if again else "update", _warnings(context, spec)
+    change = {"name": spec.name, "action": action, "fields": fields, "warnings": warnings}
     return change, ev.SpecChanged(spec.name, spec, context.peer.uid)
 
 

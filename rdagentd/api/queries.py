@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from rdagentd import __version__
 from rdagentd.api.context import Context
 from rdagentd.config.spec import encode_spec
-from rdagentd.model.worker import AT_REST, State, Worker
+from rdagentd.model.worker import AT_REST, LIVE, State, Worker
 from rdagentd.protocol.errors import NOT_FOUND, OVER_CAPACITY, ProtocolError
 from rdagentd.store.schema import VERSION as SCHEMA
 from rdagentd.supervisor.rows import pack_reply, run_row, worker_row
 from rdagentd.supervisor.why import why as explain
 
 PROTOCOL = 1
+
+_PATIENCE = 5.0
+"""Seconds to wait for what runs use; what is not known by then is left out."""
 
 MOST_SHOWN = 1000
 """Workers that `show` and `why` answer about at once: each brings its history."""
@@ -49,7 +53,9 @@ async def show(context: Context, args: dict[str, Any]) -> Any:
     supervisor = context.daemon.supervisor
     store = supervisor.store
     shown = []
-    for worker in _few(context, args, "show"):
+    chosen = _few(context, args, "show")
+    used = await _used(context, chosen)
+    for worker in chosen:
         runs = await asyncio.to_thread(store.runs, worker.name)
         revisions = await asyncio.to_thread(store.revisions, worker.name)
         shown.append(
@@ -57,10 +63,33 @@ async def show(context: Context, args: dict[str, Any]) -> Any:
                 "spec": encode_spec(worker.spec, hide=not context.peer.owns(worker.owner)),
                 "row": worker_row(supervisor.engine, worker, time.monotonic()),
                 "runs": [run_row(run) for run in runs],
+                "usage": used.get(worker.name),
                 "revisions": [{"revision": revision, "at": at, "by": by} for revision, at, by in revisions],
             }
         )
     return shown
+
+
+async def usage(context: Context, args: dict[str, Any]) -> Any:
+    """What each of the chosen workers that run uses now."""
+    used = await _used(context, context.select(args["select"]))
+    return [{"name": name, "usage": usage} for name, usage in used.items()]
+
+
+async def _used(context: Context, chosen: Sequence[Worker]) -> dict[str, dict[str, Any]]:
+    """By name; of those that run, if what is behind the driver answers. log: bytes of this run."""
+    runs = {worker.run.id: worker for worker in chosen if worker.run is not None and worker.state in LIVE}
+    asked = context.daemon.supervisor.driver.usage(list(runs))
+    try:
+        told = await asyncio.wait_for(asked, _PATIENCE)
+    except TimeoutError:
+        told = {}
+    used = {}
+    for run, counted in told.items():
+        starts = getattr(runs[run].run, "log_start", {})
+        log = sum(end - starts.get(stream, end) for stream, end in counted["log"].items())
+        used[runs[run].name] = {**counted, "log": log}
+    return used
 
 
 async def why(context: Context, args: dict[str, Any]) -> Any:
@@ -69,7 +98,8 @@ async def why(context: Context, args: dict[str, Any]) -> Any:
     told = []
     for worker in _few(context, args, "explain"):
         runs = await asyncio.to_thread(supervisor.store.runs, worker.name, 10)
-        told.append(explain(supervisor.engine, worker, runs, time.monotonic()))
+        unmet = supervisor.driver.unmet(worker.spec.limits)
+        told.append(explain(supervisor.engine, worker, runs, time.monotonic(), unmet))
     return told
 
 

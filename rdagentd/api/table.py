@@ -38,6 +38,7 @@ OPERATIONS: dict[str, Operation] = {
     "version": Operation(Access.VIEW, queries.version),
     "status": Operation(Access.VIEW, queries.status, _ONE),
     "show": Operation(Access.VIEW, queries.show, _ONE),
+    "usage": Operation(Access.VIEW, queries.usage, _ONE),
     "why": Operation(Access.VIEW, queries.why, _ONE),
     "wait": Operation(Access.VIEW, queries.wait, {**_ONE, "until": one_of("rest", "running").otherwise("rest")}),
     "submit": Operation(Access.OPERATE, commands.submit, {"spec": MAP, "start": BOOL.otherwise(True)}),

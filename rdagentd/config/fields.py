@@ -20,8 +20,9 @@ from rdagentd.config.rlimits import BYTES, MICROSECONDS, SECONDS, count
 from rdagentd.config.section import Conflict, Section
 from rdagentd.config.tables import CREDENTIALS, ENVIRONMENT, LABELS
 from rdagentd.config.texts import NAME, OPTIONAL_PATH, PATHS, USER
-from rdagentd.config.units import MAX_SIZE, format_duration, format_size
+from rdagentd.config.units import MAX_SIZE, format_duration
 from rdagentd.model.container import DriverName
+from rdagentd.model.size import format_size
 from rdagentd.model.spec import Breaker, Limits, Log, Policy, Queue, Restart, Spec, Stop
 
 _MIN_SEGMENT = 4096

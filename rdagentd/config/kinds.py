@@ -10,7 +10,8 @@ from typing import Any
 from attrs import frozen
 
 from rdagentd.config.problems import MAX_PROBLEMS, InvalidError, Problem, nearest, refused, show, wrong_type
-from rdagentd.config.units import UNLIMITED, parse_duration, parse_signal, parse_size, parse_umask
+from rdagentd.config.units import parse_duration, parse_signal, parse_size, parse_umask
+from rdagentd.model.size import UNLIMITED
 
 _WHOLE = re.compile("-?[0-9]{1,19}")
 

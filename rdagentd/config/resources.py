@@ -9,7 +9,8 @@ from rdagentd.config.kinds import FLAG, Kind, each, size, whole
 from rdagentd.config.problems import refused, show, wrong_type
 from rdagentd.config.section import Conflict, Section
 from rdagentd.config.texts import PATH
-from rdagentd.config.units import MAX_SIZE, UNLIMITED
+from rdagentd.config.units import MAX_SIZE
+from rdagentd.model.size import UNLIMITED
 from rdagentd.model.spec import DeviceRate
 
 _MOST_CPUS = 8192

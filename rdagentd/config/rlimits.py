@@ -7,7 +7,8 @@ from typing import Any
 
 from rdagentd.config.kinds import Kind, whole
 from rdagentd.config.problems import InvalidError, Problem, key_name, refused, show, wrong_type
-from rdagentd.config.units import MAX_SIZE, UNLIMITED, parse_duration, parse_size
+from rdagentd.config.units import MAX_SIZE, parse_duration, parse_size
+from rdagentd.model.size import UNLIMITED
 from rdagentd.model.spec import Rlimit
 
 _KEYS = ("soft", "hard")

@@ -8,8 +8,7 @@ from signal import Signals
 from typing import Any
 
 from rdagentd.config.problems import nearest, refused, show, wrong_type
-
-UNLIMITED = "unlimited"
+from rdagentd.model.size import UNITS, UNLIMITED
 
 MAX_SIZE = 2**63 - 1
 """Largest size in bytes: RLIM_INFINITY and off_t end there."""
@@ -18,7 +17,6 @@ MAX_DURATION = 10 * 365 * 86400.0
 """Longest duration in seconds: ten years. Beyond that it is a slip of the pen."""
 
 _SIZE = re.compile(r"([0-9]{1,20})(\.[0-9]{1,9})?\s*(?:([KMGT])(?:i?B)?|B)?", re.IGNORECASE)
-_SIZE_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE_HINT = 'write bytes, or "64K", "4G", "1.5T"'
 
 _NUMBER = r"([0-9]{1,12}(?:\.[0-9]{1,9})?)"
@@ -45,7 +43,7 @@ def parse_size(value: Any) -> int | None:
         match = _SIZE.fullmatch(value)
         if match is None or (match[2] and not match[3]):
             raise refused(f"{show(value)} is not a size", _SIZE_HINT, value)
-        factor = _SIZE_UNITS[match[3].upper()] if match[3] else 1
+        factor = UNITS[match[3].upper()] if match[3] else 1
         size = int(match[1]) * factor + (int(float(match[2]) * factor) if match[2] else 0)
     if not 0 <= size <= MAX_SIZE:
         raise refused(f"{show(value)} is out of range", "a size is 0 to 2**63 - 1 bytes", value)
@@ -108,16 +106,6 @@ def parse_umask(value: Any) -> int:
     if not 0 <= mask <= 0o777:
         raise refused(f"{show(value)} is out of range", "a umask is 000 to 777, octal", value)
     return mask
-
-
-def format_size(size: int | None) -> str:
-    """A size for a sentence: "512 bytes", "1.5 GiB", "unlimited"."""
-    if size is None:
-        return UNLIMITED
-    for unit, factor in reversed(_SIZE_UNITS.items()):
-        if size >= factor:
-            return f"{round(size / factor, 1):g} {unit}iB" if size < factor << 19 else f"{size // factor} {unit}iB"
-    return f"{size} byte{'' if size == 1 else 's'}"
 
 
 def format_duration(seconds: float | None) -> str:

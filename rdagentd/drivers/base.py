@@ -11,7 +11,9 @@ from typing import Any, Protocol
 
 from attrs import Factory, frozen
 
+from rdagentd.drivers.limits import Unmet
 from rdagentd.model.run import Exit, Usage
+from rdagentd.model.spec import Limits
 from rdagentd.model.worker import Worker
 
 
@@ -99,6 +101,13 @@ class Driver(Protocol):
 
     def ping(self) -> None:
         """Ask for a sign of life."""
+
+    def unmet(self, limits: Limits) -> Sequence[Unmet]:
+        """Which of these limits cannot be enforced; none while it cannot be reached."""
+
+    async def usage(self, runs: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        """What those of these runs that live use now: user, system (seconds), memory, memory_peak, read, written (bytes),
+        tasks, tasks_peak, each None if nobody knows, and log: {stream: end}."""
 
     def facts(self) -> Mapping[str, Any] | None:
         """pid and version of what is behind it; None while it cannot be reached."""

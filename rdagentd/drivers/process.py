@@ -8,13 +8,18 @@ import os
 import signal as signals
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
+
+from attrs import fields
 
 from rdagentd import __version__
 from rdagentd.drivers.base import EndedRun, HeldRun, Listener
 from rdagentd.drivers.identity import Identity, UnknownUserError, identify
+from rdagentd.drivers.limits import Unmet, cgroup_values, unmet
 from rdagentd.model.run import Exit, ExitKind, Usage
+from rdagentd.model.size import format_size
 from rdagentd.model.spec import Limits, Rlimit
 from rdagentd.model.worker import Worker
 from rdagentd.protocol import frames
@@ -29,6 +34,11 @@ _UCRED = struct.Struct("3i")
 
 _LEAVE = 5.0
 """Seconds that an executor which was only just started has to say hello before it is left alone."""
+
+_NO_CGROUP = {"files": (), "problem": "the executor is of an earlier version; restart rdagentd-executor.service"}
+
+_AT_ONCE = 64
+"""Runs whose usage is asked for in one request, so that the executor is not kept from its logs for long."""
 
 _RLIMITS = {
     "address_space": "RLIMIT_AS",
@@ -66,6 +76,8 @@ class ProcessDriver:
         self._renewed = False
         self._attempt = 0
         self._uid = -1
+        self._enforced: Mapping[str, Any] = _NO_CGROUP
+        self._asked: deque[asyncio.Future[Mapping[str, Any]]] = deque()
         self._task: asyncio.Task[None] | None = None
         self.on_pong: Callable[[], None] = lambda: None
         self.on_left: Callable[[], None] = lambda: None
@@ -117,6 +129,8 @@ class ProcessDriver:
         if self._link is not link:
             return
         known, self._link, self._hello = self._hello is not None, None, None
+        while self._asked:
+            self._on_usage({"runs": {}})
         if self._closing:
             self.on_left()
             return
@@ -127,15 +141,23 @@ class ProcessDriver:
     # --- asked --------------------------------------------------------------------------------------------------------
 
     def spawn(self, worker: Worker) -> None:
-        """Start `worker.run`; an unknown user is told as a run that could not start."""
+        """Start `worker.run`; an unknown user, or a required limit that cannot be enforced, is told as its end."""
         assert worker.run is not None
         try:
             who = identify(worker.spec.user, worker.spec.group, worker.owner, self._uid)
         except UnknownUserError as error:
-            ended = Exit(ExitKind.COULD_NOT_START, stage="user", reason=str(error))
-            self._listener.ended(EndedRun(worker.name, worker.run.id, ended, None, None))
+            self._refuse(worker, "user", str(error))
             return
-        self._send(spawn_message(worker, who))
+        lacking = [limit.text for limit in self.unmet(worker.spec.limits) if limit.required]
+        if lacking:
+            self._refuse(worker, "limits", f"could not start: {'; '.join(lacking)}")
+        else:
+            self._send(spawn_message(worker, who, self._enforced["files"]))
+
+    def _refuse(self, worker: Worker, stage: str, reason: str) -> None:
+        assert worker.run is not None
+        ended = Exit(ExitKind.COULD_NOT_START, stage=stage, reason=reason)
+        self._listener.ended(EndedRun(worker.name, worker.run.id, ended, None, None))
 
     def signal(self, run: str, signal: str, scope: str) -> None:
         """Send a signal by name."""
@@ -164,6 +186,19 @@ class ProcessDriver:
     def forget(self, worker: str) -> None:
         """Remove the worker's log."""
         self._send({"op": "forget", "worker": worker})
+
+    def unmet(self, limits: Limits) -> Sequence[Unmet]:
+        """As the executor's `hello` says."""
+        return unmet(limits, self._enforced) if self._hello is not None else ()
+
+    async def usage(self, runs: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        """Answers come in the order of the requests. What is not answered, because the executor is gone, is not known."""
+        answers = []
+        for first in range(0, len(runs) if self._hello is not None else 0, _AT_ONCE):
+            answers.append(asyncio.get_running_loop().create_future())
+            self._asked.append(answers[-1])
+            self._send({"op": "usage", "runs": list(runs[first : first + _AT_ONCE])})
+        return {run: used for answer in answers for run, used in (await answer).items()}
 
     def ping(self) -> None:
         """`on_pong` is called when the executor answers."""
@@ -218,6 +253,7 @@ class ProcessDriver:
         ended = [ended_run(exit_) for exit_ in message["exits"]]
         epoch, facts = message["epoch"], {"pid": message["pid"], "version": message["version"]}
         self._hello, self._attempt = facts, 0
+        self._enforced = message.get("cgroup", _NO_CGROUP)
         self._listener.connected(epoch, runs, ended)
         self.heard.set()
         if self._leaving:
@@ -232,6 +268,11 @@ class ProcessDriver:
     def _on_grew(self, message: dict[str, Any]) -> None:
         self._listener.grew(message["worker"], message["stream"], message["end"])
 
+    def _on_usage(self, message: dict[str, Any]) -> None:
+        answer = self._asked.popleft()
+        if not answer.done():  # whoever asked may have gone away
+            answer.set_result(message["runs"])
+
     def _on_pong(self, message: dict[str, Any]) -> None:
         self.on_pong()
 
@@ -239,6 +280,8 @@ class ProcessDriver:
         log.warning("the executor refused %s: %s", message.get("op"), message.get("reason"))
         if message.get("op") == "reexec" and self._link is not None:
             self._link.send({"op": "hello"})  # then as it is
+        if message.get("op") == "usage":  # an earlier version
+            self._on_usage({"runs": {}})
         if message.get("op") == "leave":  # asked again when the run that is still there has ended
             self._leaving = self._closing = False
 
@@ -254,6 +297,7 @@ _NOTICES: dict[str, Callable[[ProcessDriver, dict[str, Any]], None]] = {
     "started": ProcessDriver._on_started,
     "exited": ProcessDriver._on_exited,
     "grew": ProcessDriver._on_grew,
+    "usage": ProcessDriver._on_usage,
     "pong": ProcessDriver._on_pong,
     "refused": ProcessDriver._on_refused,
     "frozen": ProcessDriver._on_done,
@@ -309,10 +353,11 @@ class _Link(asyncio.Protocol):
 # --- messages ---------------------------------------------------------------------------------------------------------
 
 
-def spawn_message(worker: Worker, who: Identity) -> dict[str, Any]:
-    """The executor's `spawn` for a worker's run."""
+def spawn_message(worker: Worker, who: Identity, files: Sequence[str] = ()) -> dict[str, Any]:
+    """The executor's `spawn` for a worker's run. files: what there is in its cgroup."""
     spec, run = worker.spec, worker.run
     assert run is not None
+    values = cgroup_values(spec.limits, files)
     return {
         "op": "spawn",
         "run": run.id,
@@ -332,6 +377,7 @@ def spawn_message(worker: Worker, who: Identity) -> dict[str, Any]:
         **(
             {"credentials": dict(spec.credentials)} if spec.credentials else {}
         ),  # an older executor knows no such field
+        **({"cgroup": values} if values else {}),
     }
 
 
@@ -374,11 +420,13 @@ def ended_run(message: dict[str, Any]) -> EndedRun:
         run=message["run"],
         exit=ended,
         at=message["at"],
-        usage=Usage(usage["user"], usage["system"], usage["max_rss"]) if usage else None,
+        usage=Usage(**{key: usage[key] for key in _USAGE if key in usage}) if usage else None,
         log=message["log"],
         started=held_run(started) if started else None,
     )
 
+
+_USAGE = [field.name for field in fields(Usage)]
 
 _CANNOT = "cannot start: "
 """How the executor's own words about a start that failed begin."""
@@ -391,9 +439,18 @@ def _in_words(message: dict[str, Any]) -> str:
             return f"exited with code {message['code']}"
         case "signal":
             return f"killed by {message['signal']}" + (" (core dumped)" if message["core"] else "")
+        case "out_of_memory":
+            main = _in_words({**message, "kind": "signal" if message["signal"] else "code"})
+            return f"out of memory: {_memory(message)}; {main}"
         case "could_not_start":
             if said.startswith(_CANNOT):
                 return f"could not start: {said.removeprefix(_CANNOT)}"
             return f"could not start: {message['stage']}: {said or os.strerror(message['errno'] or 0)}"
         case _:
             return said or "lost: nobody saw how it ended"
+
+
+def _memory(message: dict[str, Any]) -> str:
+    limit, peak = message.get("memory_limit"), (message.get("usage") or {}).get("memory_peak")
+    text = "the host had none left" if limit is None else f"its limit is {format_size(limit)}"
+    return text if peak is None else f"{text}, its peak was {format_size(peak)}"

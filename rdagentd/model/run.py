@@ -39,11 +39,19 @@ class Exit:
 
 @frozen
 class Usage:
-    """What a run used, from wait4(2): user and system CPU in seconds, largest resident set in bytes."""
+    """What a run used: user and system CPU in seconds, largest resident set of one process in bytes.
+
+    Of the run as a whole, None where nobody counted: most memory in bytes and most tasks at a time, bytes read from and
+    written to devices.
+    """
 
     user: float = 0.0
     system: float = 0.0
     max_rss: int = 0
+    memory_peak: int | None = None
+    tasks_peak: int | None = None
+    read: int | None = None
+    written: int | None = None
 
 
 @frozen

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgpack
+from attrs import asdict
 
 from rdagentd.core.engine import Engine
 from rdagentd.model.run import Exit, Run
@@ -30,7 +31,7 @@ def run_row(run: Run) -> dict[str, Any]:
         "id": run.id, "attempt": run.attempt, "revision": run.revision, "pid": run.pid, "started_at": run.started_at,
         "ended_at": run.ended_at, "exit": exit_row(run.exit), "log_start": dict(run.log_start), "log_end": dict(run.log_end),
         "container": run.container,
-        "usage": usage and {"user": usage.user, "system": usage.system, "max_rss": usage.max_rss},
+        "usage": usage and asdict(usage),
     }  # fmt: skip
 
 

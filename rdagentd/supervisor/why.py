@@ -8,14 +8,18 @@ from typing import Any
 
 from rdagentd.config.units import format_duration
 from rdagentd.core.engine import BEHIND, Engine
+from rdagentd.drivers.limits import Unmet
 from rdagentd.model.run import ExitKind, Run
 from rdagentd.model.worker import State, Worker
 from rdagentd.supervisor.rows import worker_row
 
 
-def why(engine: Engine, worker: Worker, runs: Sequence[Run], now: float) -> dict[str, Any]:
-    """Sentences and facts about a worker. runs: newest first; now: monotonic seconds."""
-    sentences = [_HEAD[worker.state](engine, worker, now), _away(engine, worker), *_past(worker, runs), *_hints(worker)]
+def why(engine: Engine, worker: Worker, runs: Sequence[Run], now: float, unmet: Sequence[Unmet] = ()) -> dict[str, Any]:
+    """Sentences and facts about a worker. runs: newest first; now: monotonic seconds. unmet: limits not enforced."""
+    sentences = [_HEAD[worker.state](engine, worker, now), _away(engine, worker), *_past(worker, runs)]
+    told = worker.reason.text if worker.reason else ""  # a run that was refused has said it already
+    sentences += [f"{limit.text[0].upper()}{limit.text[1:]}." for limit in unmet if limit.text not in told]
+    sentences += _hints(worker)
     facts = worker_row(engine, worker, now)
     return {"name": worker.name, "sentences": [text for text in sentences if text], "facts": facts}
 
@@ -119,12 +123,16 @@ def _hints(worker: Worker) -> list[str]:
     if worker.state not in (State.FAILED, State.BACKOFF, State.STOPPED):
         return []
     hints = []
-    if ended is not None and ended.kind is ExitKind.COULD_NOT_START:
+    if ended is not None and ended.stage == "limits":
+        hints.append(f"Nothing of it was executed. Its limits: rdagentctl show {name}")
+    elif ended is not None and ended.kind is ExitKind.COULD_NOT_START:
         hints.append(f"Nothing of it was executed. Look at its command, directory and user: rdagentctl show {name}")
     elif ended is not None and worker.state is not State.STOPPED:
         hints.append(f"Its last words: rdagentctl logs {name} --run -1 --tail 20")
     if ended is not None and ended.kind is ExitKind.TIMED_OUT:
         hints.append("To give it longer, raise `timeout` in its spec.")
+    if ended is not None and ended.kind is ExitKind.OUT_OF_MEMORY and worker.spec.limits.memory is not None:
+        hints.append("To give it more, raise `limits.memory` in its spec.")
     if worker.state is not State.BACKOFF:
         hints.append(f"To start it anew: rdagentctl start {name}")
     return hints

@@ -14,6 +14,7 @@ import pytest
 
 from rdagentd.api.table import OPERATIONS
 from rdagentd.protocol.segments import log_name
+from tests.cgroups import is_frozen
 from tests.harness import CallError, Client, LiveDaemon, alive, eventually
 
 SLEEP = ("/bin/sleep", "1000")
@@ -207,10 +208,10 @@ def test_pause_stops_the_program_and_resume_lets_it_go_on(client: Client) -> Non
     pid = running(client, "paused")
     client.verb("pause", "paused")
     assert client.worker("paused")["state"] == "paused"
-    eventually(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", "it to be frozen")
+    eventually(lambda: is_frozen(pid), "it to be frozen")
     assert client.verb("pause", "paused")[0]["changed"] is False
     client.verb("resume", "paused")
-    eventually(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S", "it to go on")
+    eventually(lambda: not is_frozen(pid), "it to go on")
     client.verb("pause", "paused")
     client.verb("stop", "paused")
     assert client.wait("paused")[0]["exit"]["signal"] == "SIGTERM"

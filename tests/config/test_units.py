@@ -14,12 +14,12 @@ from rdagentd.config.units import (
     MAX_DURATION,
     MAX_SIZE,
     format_duration,
-    format_size,
     parse_duration,
     parse_signal,
     parse_size,
     parse_umask,
 )
+from rdagentd.model.size import format_size
 
 from .strategies import ANYTHING
 

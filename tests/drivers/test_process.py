@@ -365,6 +365,56 @@ def test_a_run_of_an_unknown_user_could_not_start(tmp_path: Path) -> None:
     talk(tmp_path, test)
 
 
+LIMITED = Worker("w", Spec("w", ("/bin/true",), limits=Limits(memory=1 << 20, tasks=5)), 0, run=Run("r1", "w", 1))
+ENFORCED = {"files": ["memory.max", "pids.max"], "problem": ""}
+
+
+def test_limits_of_the_whole_run_are_asked_for(tmp_path: Path) -> None:
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        await connected(driver, executor, told, cgroup=ENFORCED)
+        driver.spawn(LIMITED)
+        asked = (await executor.hear())["cgroup"]
+        assert asked == {"memory.max": "1048576", "memory.oom.group": "1", "pids.max": "5"}
+
+    talk(tmp_path, test)
+
+
+@pytest.mark.parametrize("hello", [{}, {"cgroup": {"files": ["pids.max"], "problem": "no controller memory"}}])
+def test_a_run_whose_memory_cannot_be_limited_is_refused(tmp_path: Path, hello: dict[str, Any]) -> None:
+    """By an executor that has no such controller, and by one that does not know of any."""
+
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        await connected(driver, executor, told, **hello)
+        driver.spawn(LIMITED)
+        word, ended = await told.next()
+        assert (word, ended.exit.kind, ended.exit.stage) == ("ended", ExitKind.COULD_NOT_START, "limits")
+        assert ended.exit.reason.startswith("could not start: limits.memory cannot be enforced: ")
+        assert driver.unmet(LIMITED.spec.limits)[0].field == "memory"
+
+    talk(tmp_path, test)
+
+
+def test_usage_is_asked_for_in_parts_and_given_up_when_the_executor_goes(tmp_path: Path) -> None:
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        await connected(driver, executor, told)
+        asked = asyncio.ensure_future(driver.usage([f"r{number}" for number in range(100)]))
+        parts = [(await executor.hear())["runs"] for _ in range(2)]
+        assert [len(part) for part in parts] == [64, 36]
+        for part in parts:
+            executor.say({"notice": "usage", "runs": {part[0]: {"user": 1.0}}})
+        assert await asked == {"r0": {"user": 1.0}, "r64": {"user": 1.0}}
+        asked = asyncio.ensure_future(driver.usage(["r1"]))
+        await executor.hear()
+        executor.say({"notice": "refused", "op": "usage", "reason": "no such operation"})
+        assert await asked == {}
+        asked = asyncio.ensure_future(driver.usage(["r1"]))
+        await executor.hear()
+        executor.writer.close()
+        assert await asked == {}
+
+    talk(tmp_path, test)
+
+
 def test_spawn_carries_the_whole_spec() -> None:
     spec = Spec(
         "w", ("/bin/agent", "-v"), directory="/srv", environment={"HOME": "/mine"}, environment_file=("/etc/agent.env",),
@@ -389,10 +439,14 @@ def test_spawn_carries_the_whole_spec() -> None:
         ({"kind": "signal", "signal": "SIGTERM"}, "killed by SIGTERM"),
         ({"kind": "could_not_start", "stage": "exec", "errno": 2}, "could not start: exec: No such file or directory"),
         ({"kind": "could_not_start", "stage": "exec: /x", "reason": "broken"}, "could not start: exec: /x: broken"),
+        ({"kind": "out_of_memory", "signal": "SIGKILL", "memory_limit": 64 << 20, "usage": {"memory_peak": 63 << 20}},
+         "out of memory: its limit is 64 MiB, its peak was 63 MiB; killed by SIGKILL"),
+        ({"kind": "out_of_memory", "code": 0, "memory_limit": None},
+         "out of memory: the host had none left; exited with code 0"),
         ({"kind": "lost", "reason": "the executor died"}, "the executor died"),
         ({"kind": "lost"}, "lost: nobody saw how it ended"),
     ],
-)
+)  # fmt: skip
 def test_an_end_is_told_in_words(fields: dict[str, Any], words: str) -> None:
     ended = process.ended_run({**EXITED, "code": None, **fields})
     assert ended.exit.reason == words

@@ -107,7 +107,7 @@ def test_a_signal_reaches_nobody_in_another_cgroup(executor: Executor) -> None:
 
 def test_usage_of_a_run_that_lives_and_of_one_that_is_over(executor: Executor) -> None:
     assert executor.client is not None
-    burn = "x = bytearray(50 << 20)\nimport os\nwhile os.times().user < 0.3: pass\nprint('burnt', flush=True)\n"
+    burn = "x = bytearray(50 << 20)\nimport os\nwhile os.times().user < 0.6: pass\nprint('burnt', flush=True)\n"
     run = executor.spawn(PYTHON, "-c", f"{HEAD}{burn}daemon(SLEEP)\ntime.sleep(1000)")
     lines_of(executor, 2)
     executor.client.send("usage", runs=[run, "nobody"])
@@ -122,7 +122,7 @@ def test_usage_of_a_run_that_lives_and_of_one_that_is_over(executor: Executor) -
 
 
 def test_children_that_nobody_waited_for_are_counted(executor: Executor) -> None:
-    burn = "import os\nif os.fork() == 0:\n while os.times().user < 0.3: pass\n os._exit(0)\n"
+    burn = "import os\nif os.fork() == 0:\n while os.times().user < 0.6: pass\n os._exit(0)\n"
     burn += "os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)"
     assert executor.python(burn)["usage"]["user"] >= 0.3
 

@@ -12,7 +12,7 @@ import pytest
 
 from rdagentd.executor import proc, search
 from rdagentd.executor.run import Run
-from tests.cgroups import WAYS
+from tests.cgroups import WAYS, is_frozen
 from tests.executor.conftest import PYTHON, SYSTEM_PYTHON, TIMEOUT, Executor, ended, lines_of, needs_root, state_of
 
 ESCAPES = {
@@ -185,14 +185,6 @@ def wait_for_frozen(pids: list[int], wanted: bool) -> bool:
         assert time.monotonic() < deadline, [(state_of(pid), is_frozen(pid)) for pid in pids]
         time.sleep(0.005)
     return True
-
-
-def is_frozen(pid: int) -> bool:
-    """By signal, or by the cgroup that it is in."""
-    own = Path(f"/proc/{pid}/cgroup").read_text().partition("0::")[2].strip()
-    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if line.split()[2] == "cgroup2"]
-    events = [path for mount in mounts if (path := Path(f"{mount}{own}/cgroup.events")).exists()]
-    return state_of(pid) == "T" or any("frozen 1" in path.read_text() for path in events)
 
 
 @pytest.mark.parametrize(("scope", "hit"), [("main", "m"), ("group", "gm"), ("tree", "gmt")])

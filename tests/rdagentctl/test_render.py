@@ -67,3 +67,18 @@ def test_endings() -> None:
     assert render.ending({"kind": "signal", "code": None, "signal": "SIGKILL", "reason": ""}) == "ended by SIGKILL"
     assert render.ending({"kind": "out_of_memory", "code": None, "signal": None, "reason": ""}) == "out of memory"
     assert render.ending(None) == ""
+
+
+def test_sizes() -> None:
+    told = {
+        None: "-",
+        0: "0",
+        999: "999",
+        1023: "1.0K",
+        1536: "1.5K",
+        10 << 10: "10K",
+        64 << 20: "64M",
+        5 << 40: "5.0T",
+    }
+    assert {count: render.size(count) for count in told} == told
+    assert [render.seconds(0.25, None), render.seconds(61, 4.5)] == ["0.25s", "1m05s"]

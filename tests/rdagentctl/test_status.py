@@ -39,6 +39,20 @@ def test_the_table(fake: FakeDaemon, ctl: Ctl) -> None:
     )
 
 
+def test_long_shows_what_each_uses(fake: FakeDaemon, ctl: Ctl) -> None:
+    used = {
+        "user": 61.0, "system": 4.5, "memory": 3 << 29, "memory_peak": None, "tasks": 12, "tasks_peak": None, "read": None,
+        "written": 1 << 20, "log": 700,
+    }  # fmt: skip
+    fake.answers = {
+        "status": lambda args: [row("a"), row("b", "queued")], "usage": lambda args: [{"name": "a", "usage": used}]
+    }  # fmt: skip
+    heading, first, second = [line.split() for line in ctl("status", "-l").stdout.splitlines()[2:]]
+    assert heading[5:11] == ["CPU", "MEMORY", "TASKS", "READ", "WRITTEN", "LOG"]
+    assert second[5:11] == ["1m05s", "1.5G", "12", "-", "1.0M", "700"]
+    assert first[5:11] == ["-"] * 6
+
+
 def test_no_workers(fake: FakeDaemon, ctl: Ctl) -> None:
     fake.answers = {"status": lambda args: []}
     done = ctl("status")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rdagentd.drivers.limits import Unmet
 from rdagentd.model.container import DriverName
 from rdagentd.model.run import Exit, ExitKind, Run
-from rdagentd.model.spec import Queue, Spec, Stop
+from rdagentd.model.spec import Limits, Queue, Spec, Stop
 from rdagentd.model.worker import Reason, State, Worker
 from rdagentd.supervisor.why import why
 from tests.supervisor.test_rows import engine_with
@@ -83,6 +85,12 @@ CASES = {
         [],
         ["Nothing of it was executed", "rdagentctl show w"],
     ),
+    "out of memory": (
+        Worker("w", evolve(SPEC, limits=Limits(memory=1 << 20)), 0, state=State.FAILED,
+               run=over(Exit(ExitKind.OUT_OF_MEMORY, reason="out of memory")), reason=Reason("x", "out of memory: its limit")),
+        [],
+        ["w has failed: out of memory: its limit", "raise `limits.memory`"],
+    ),
     "timed out": (
         Worker("w", SPEC, 0, state=State.FAILED, run=over(Exit(ExitKind.TIMED_OUT, reason="ran into its time limit"))),
         [],
@@ -98,6 +106,19 @@ def test_the_sentences_name_the_reason(case: str, monkeypatch: pytest.MonkeyPatc
     told = " ".join(why(engine_with(worker), worker, runs, NOW)["sentences"])
     for words in expected:
         assert words in told, told
+
+
+def test_limits_that_do_not_hold_are_told_once() -> None:
+    lacking = [
+        Unmet("tasks", False, "limits.tasks cannot be enforced: no"),
+        Unmet("memory", True, "limits.memory cannot"),
+    ]
+    worker = Worker(
+        "w", SPEC, 0, state=State.FAILED, reason=Reason("x", "could not start: limits.memory cannot; and so on")
+    )
+    told = why(engine_with(worker), worker, [], NOW, lacking)["sentences"]
+    assert "Limits.tasks cannot be enforced: no." in told
+    assert len([text for text in told if "memory" in text]) == 1
 
 
 def test_a_queued_worker_names_those_who_hold_its_slots() -> None:
