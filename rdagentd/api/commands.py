@@ -113,7 +113,7 @@ async def submit(context: Context, args: dict[str, Any]) -> Any:
 
 def _warnings(context: Context, spec: Spec) -> list[str]:
     """Which limits will not hold as things are."""
-    return [limit.text for limit in context.daemon.supervisor.driver.unmet(spec.limits)]
+    return [limit.text for limit in context.daemon.supervisor.driver.unmet(spec)]
 
 
 def _free_name(context: Context, command: Any) -> str:

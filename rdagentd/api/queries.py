@@ -98,7 +98,7 @@ async def why(context: Context, args: dict[str, Any]) -> Any:
     told = []
     for worker in _few(context, args, "explain"):
         runs = await asyncio.to_thread(supervisor.store.runs, worker.name, 10)
-        unmet = supervisor.driver.unmet(worker.spec.limits)
+        unmet = supervisor.driver.unmet(worker.spec)
         told.append(explain(supervisor.engine, worker, runs, time.monotonic(), unmet))
     return told
 

@@ -13,7 +13,7 @@ from attrs import Factory, frozen
 
 from rdagentd.drivers.limits import Unmet
 from rdagentd.model.run import Exit, Usage
-from rdagentd.model.spec import Limits
+from rdagentd.model.spec import Spec
 from rdagentd.model.worker import Worker
 
 
@@ -102,8 +102,8 @@ class Driver(Protocol):
     def ping(self) -> None:
         """Ask for a sign of life."""
 
-    def unmet(self, limits: Limits) -> Sequence[Unmet]:
-        """Which of these limits cannot be enforced; none while it cannot be reached."""
+    def unmet(self, spec: Spec) -> Sequence[Unmet]:
+        """Which limits of a spec cannot be enforced; none while it cannot be reached."""
 
     async def usage(self, runs: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         """What those of these runs that live use now: user, system (seconds), memory, memory_peak, read, written (bytes),

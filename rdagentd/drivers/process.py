@@ -20,7 +20,7 @@ from rdagentd.drivers.identity import Identity, UnknownUserError, identify
 from rdagentd.drivers.limits import Unmet, cgroup_values, unmet
 from rdagentd.model.run import Exit, ExitKind, Usage
 from rdagentd.model.size import format_size
-from rdagentd.model.spec import Limits, Rlimit
+from rdagentd.model.spec import Limits, Rlimit, Spec
 from rdagentd.model.worker import Worker
 from rdagentd.protocol import frames
 
@@ -148,7 +148,7 @@ class ProcessDriver:
         except UnknownUserError as error:
             self._refuse(worker, "user", str(error))
             return
-        lacking = [limit.text for limit in self.unmet(worker.spec.limits) if limit.required]
+        lacking = [limit.text for limit in self.unmet(worker.spec) if limit.required]
         if lacking:
             self._refuse(worker, "limits", f"could not start: {'; '.join(lacking)}")
         else:
@@ -187,9 +187,9 @@ class ProcessDriver:
         """Remove the worker's log."""
         self._send({"op": "forget", "worker": worker})
 
-    def unmet(self, limits: Limits) -> Sequence[Unmet]:
+    def unmet(self, spec: Spec) -> Sequence[Unmet]:
         """As the executor's `hello` says."""
-        return unmet(limits, self._enforced) if self._hello is not None else ()
+        return unmet(spec.limits, self._enforced) if self._hello is not None else ()
 
     async def usage(self, runs: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         """Answers come in the order of the requests. What is not answered, because the executor is gone, is not known."""

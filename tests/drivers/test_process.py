@@ -389,7 +389,7 @@ def test_a_run_whose_memory_cannot_be_limited_is_refused(tmp_path: Path, hello: 
         word, ended = await told.next()
         assert (word, ended.exit.kind, ended.exit.stage) == ("ended", ExitKind.COULD_NOT_START, "limits")
         assert ended.exit.reason.startswith("could not start: limits.memory cannot be enforced: ")
-        assert driver.unmet(LIMITED.spec.limits)[0].field == "memory"
+        assert driver.unmet(LIMITED.spec)[0].field == "memory"
 
     talk(tmp_path, test)
 
