@@ -11,10 +11,11 @@ _LONGEST_LINE = 10
 
 
 class Chunks:
-    """Takes the bytes of a chunked body as they come. done: the last chunk was there; what followed it is not looked at."""
+    """Takes the bytes of a chunked body as they come. done: the last chunk was there; rest: what came behind it."""
 
     def __init__(self) -> None:
         self.done = False
+        self.rest = b""
         self._left = 0
         self._line = b""
         self._after_data = False
@@ -33,6 +34,8 @@ class Chunks:
                 self._after_data = not self._left
             else:
                 at = self._read_line(data, at)
+        if self.done:
+            self.rest += bytes(data[at:])
         return pieces
 
     def _read_line(self, data: memoryview, at: int) -> int:

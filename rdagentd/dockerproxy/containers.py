@@ -284,6 +284,7 @@ EXEC: fields.Table = {
     "AttachStdout": flag,
     "Cmd": words,
     "ConsoleSize": listed(number),
+    "Container": lambda value, where, scope: "",  # docker-py says here too what stands in the path
     "DetachKeys": text,
     "Env": words,
     "Privileged": _not_privileged,

@@ -112,9 +112,9 @@ class Exchange:
             try:
                 self._reply(route, request, engine, reader)
             finally:
+                shut(self._client, socket.SHUT_RD)  # wakes the reader; a refusal can still be told
+                shut(engine)  # before the reader may go on: without a raw stream it has nothing more to send
                 self._raw.set()
-                shut(self._client)
-                shut(engine)
                 reader.join()
 
     def _read(self, route: Route, engine: socket.socket, length: int | None) -> None:

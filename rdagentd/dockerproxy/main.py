@@ -32,6 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     except (OSError, ValueError) as error:
         logging.getLogger(__name__).error("cannot start: %s", error)
         return 1
+    logging.getLogger(__name__).info("listening on %s, for the engine at %s", options.socket, options.engine)
     signal.signal(signal.SIGTERM, lambda *_: shut(listener))
     signal.signal(signal.SIGINT, lambda *_: shut(listener))
     control.serve(listener, proxy, options.daemon_uid)

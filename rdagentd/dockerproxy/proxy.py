@@ -58,9 +58,10 @@ class Proxy:
         rules = from_wire(request.get("rules"))
         known = self._kept.get(run)
         served = self._served.get(run)
-        if known is None or known.rules != rules or served is None:
+        if known is None or known.rules != rules or served is None or served.closed:
             if served is not None:
                 self._served.pop(run).close()
+                served.scope.binds.close()
             kept = Kept(rules, known.paused if known else [])
             self._keep(run, kept)
             served = self._serve(run, kept)

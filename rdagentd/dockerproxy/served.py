@@ -25,7 +25,10 @@ MAX_CONNECTIONS = 512
 
 
 class Served:
-    """One run's socket, `<directory>/<run>/docker.sock`. The directory is ours: no path leads through one of the agent's."""
+    """One run's socket, `<directory>/<run>/docker.sock`. The directory is ours: no path leads through one of the agent's.
+
+    closed: it was closed, and takes no connection any more.
+    """
 
     def __init__(self, engine: Engine, run: str, rules: Rules, directory: Path) -> None:
         self.path = directory / run / "docker.sock"
@@ -34,7 +37,7 @@ class Served:
         )
         self._exchanges: dict[Exchange, threading.Thread] = {}
         self._lock = threading.Lock()
-        self._closed = False
+        self.closed = False
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._thread = threading.Thread(target=self._accept, name=f"listen {run}", daemon=True)
 
@@ -53,7 +56,7 @@ class Served:
 
     def close(self) -> None:
         """Takes no more, cuts what is open, and waits until nothing of it is under way."""
-        self._closed = True
+        self.closed = True
         shut(self._listener)
         self._thread.join()
         with self._lock:
@@ -68,11 +71,11 @@ class Served:
 
     def _accept(self) -> None:
         with self._listener:
-            while not self._closed:
+            while not self.closed:
                 try:
                     client, _ = self._listener.accept()
                 except OSError as error:
-                    if not self._closed:
+                    if not self.closed:
                         log.error("run %s: cannot accept a connection: %s", self.scope.run, error)
                     return
                 self._begin(client)

@@ -27,10 +27,8 @@ class Incoming:
         """The bytes up to an empty line, without it; None if the peer leaves before. Raises RefusedError, OSError."""
         while True:
             end = self._ahead.find(b"\r\n\r\n")
-            if end >= 0:
-                head = bytes(self._ahead[:end])
-                del self._ahead[: end + 4]
-                return head
+            if 0 <= end <= MAX_HEAD:
+                return self._take(end + 4)[:end]
             if len(self._ahead) > MAX_HEAD:
                 raise RefusedError(431, f"cannot read message: its head is longer than {MAX_HEAD} bytes")
             data = self.connection.recv(MAX_HEAD)
@@ -44,25 +42,27 @@ class Incoming:
         """A body as one piece. length: its bytes, None if it is chunked. Raises RefusedError if it is longer than most."""
         if (length or 0) > most:
             raise RefusedError(413, f"cannot read body: it is longer than {most} bytes")
+        if length is not None:
+            while len(self._ahead) < length:
+                self._more()
+            return self._take(length)
         body, chunks = bytearray(), Chunks()
-        while len(body) < length if length is not None else not chunks.done:
-            data = self._some()
-            if length is None:
-                for piece in chunks.feed(memoryview(data)):
-                    body += piece
-            else:
-                body += data[: length - len(body)]
+        while True:
+            for piece in chunks.feed(memoryview(self._take(len(self._ahead)))):
+                body += piece
             if len(body) > most:
                 raise RefusedError(413, f"cannot read body: it is longer than {most} bytes")
-        return bytes(body)
+            if chunks.done:
+                self._ahead += chunks.rest
+                return bytes(body)
+            self._more()
 
     def pass_body(self, length: int | None, to: socket.socket) -> None:
         """Passes a body on; a chunked one is chunked anew. Raises RefusedError, OSError."""
         if length is None:
             self._pass_chunks(to)
             return
-        ahead = bytes(self._ahead[:length])
-        del self._ahead[:length]
+        ahead = self._take(length)
         to.sendall(ahead)
         if splice(self.connection, to, length - len(ahead)) < length - len(ahead):
             raise invalid("cannot read body: it ends too early")
@@ -81,8 +81,7 @@ class Incoming:
     def _pass_chunks(self, to: socket.socket) -> None:
         chunks, buffer = Chunks(), bytearray(BLOCK)
         view = memoryview(buffer)
-        data = memoryview(bytes(self._ahead))
-        self._ahead.clear()
+        data = memoryview(self._take(len(self._ahead)))
         while True:
             pieces = chunks.feed(data)
             size = sum(map(len, pieces))
@@ -93,18 +92,23 @@ class Incoming:
                 to.sendall(b"\r\n")
             if chunks.done:
                 to.sendall(b"0\r\n\r\n")
+                self._ahead += chunks.rest
                 return
             got = self.connection.recv_into(buffer)
             if not got:
                 raise invalid("cannot read body: it ends too early")
             data = view[:got]
 
-    def _some(self) -> bytes:
-        data = bytes(self._ahead) or self.connection.recv(1 << 16)
-        self._ahead.clear()
+    def _take(self, length: int) -> bytes:
+        taken = bytes(self._ahead[:length])
+        del self._ahead[:length]
+        return taken
+
+    def _more(self) -> None:
+        data = self.connection.recv(1 << 16)
         if not data:
             raise invalid("cannot read body: it ends too early")
-        return data
+        self._ahead += data
 
 
 def splice(source: socket.socket, target: socket.socket, length: int | None) -> int:

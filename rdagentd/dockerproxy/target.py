@@ -44,6 +44,8 @@ def parse_target(text: str) -> Target:
         if found is None or (int(found[1]), int(found[2])) < MINIMUM:
             raise invalid(f"cannot speak version {segments[0][1:][:20]}: v1.{MINIMUM[1]} and above are known")
         version, segments = f"/{segments[0]}", segments[1:]
+    if not segments:
+        raise invalid("cannot read request: there is no path behind the version")
     return Target(version, "/" + "/".join(segments), _query(query) if mark else {})
 
 
