@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,15 @@ from rdagentd.config.problems import ConfigError
 from rdagentd.config.workers import load_workers
 from rdagentd.core import events as ev
 from rdagentd.core.engine import Engine
+from rdagentd.drivers.docker import DockerDriver
 from rdagentd.drivers.process import ProcessDriver
+from rdagentd.model.container import DriverName
 from rdagentd.model.spec import Spec
 from rdagentd.model.worker import Worker
 from rdagentd.protocol.errors import INVALID, ProtocolError
 from rdagentd.store.store import Store
 from rdagentd.store.writes import SetMeta
+from rdagentd.supervisor.drivers import DockerListener, Drivers
 from rdagentd.supervisor.failpoint import failpoint
 from rdagentd.supervisor.health import StatusTeller, Watchdog, status_line, watchdog_interval
 from rdagentd.supervisor.hub import Hub
@@ -93,6 +97,7 @@ class Host:
         self._daemon: Daemon
         self._server: Server
         self._driver: ProcessDriver
+        self._docker: DockerDriver
         self._supervisor: Supervisor
         notifier = sdnotify.SystemdNotifier()
         self._notify: Callable[[str], None] = notifier.notify if "NOTIFY_SOCKET" in os.environ else lambda state: None
@@ -128,6 +133,7 @@ class Host:
             gc.freeze()  # what is here now stays: later collections need not look at it
             await self._done.wait()
             server.close()
+            self._docker.close()
         finally:
             store.close()
 
@@ -202,14 +208,26 @@ class Host:
         forgetting = loaded.meta.get("forgetting", "").split()
         self._supervisor = supervisor = Supervisor(engine, store, Hub(), epochs, forgetting)
         self._driver = ProcessDriver(os.fspath(self._options.executor_socket), supervisor, self._options.launch)
-        supervisor.driver = self._driver
+        docker = self._config.docker
+        listener = DockerListener(supervisor)
+        self._docker = DockerDriver(docker.socket, self._options.state / "docker", listener, docker.range)
+        supervisor.driver = Drivers(self._driver, self._docker, partial(_driver_of, engine))
         supervisor.rows = Rows(engine)
         for bad in loaded.bad:
             log.error("worker %s: %s", bad.name, bad.reason, extra={"worker": bad.name})
         effects = engine.restore(loaded.workers, time.monotonic(), loaded.meta.get("boot_id", boot) != boot)
         engine.restore_unreadable((bad.name, bad.reason) for bad in loaded.bad)
+        supervisor.on_docker = self._docker.open
         supervisor.begin(effects, SetMeta("boot_id", boot))
-        self._daemon = Daemon(supervisor, supervisor.rows, self._options.logs, self.reload, self.drain)
+        if any(worker.spec.driver is DriverName.DOCKER for worker in engine.workers.values()):
+            self._docker.open()
+        for name in forgetting:  # before a new worker of that name can have a container
+            if name not in engine.workers:
+                self._docker.forget(name)
+        if self._docker.was_used:
+            self._docker.open()  # there may be containers of workers that nobody knows any more
+        logs = {DriverName.PROCESS: self._options.logs, DriverName.DOCKER: self._docker.logs.root}
+        self._daemon = Daemon(supervisor, supervisor.rows, logs, self.reload, self.drain, lambda: self._config.docker)
 
     def _follow_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -337,12 +355,17 @@ class Host:
         log.warning("asked again: all runs are killed")
         for worker in list(self._supervisor.engine.workers.values()):
             if _has_run(worker):
-                self._driver.kill(worker.run.id)  # type: ignore[union-attr]
+                self._supervisor.driver.kill(worker.run.id)  # type: ignore[union-attr]
 
     def _leave(self) -> None:
         if not self._done.is_set():
             self._driver.on_left = self._done.set
             self._driver.leave()
+
+
+def _driver_of(engine: Engine, name: str) -> DriverName:
+    worker = engine.workers.get(name)
+    return DriverName.PROCESS if worker is None else worker.spec.driver
 
 
 def _has_run(worker: Worker) -> bool:

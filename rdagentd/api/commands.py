@@ -9,6 +9,7 @@ import signal as signals
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from rdagentd.api.containers import may_not
 from rdagentd.api.context import Context
 from rdagentd.api.peer import Access
 from rdagentd.config.problems import SpecError
@@ -138,6 +139,9 @@ def _may_run_as(context: Context, spec: Spec) -> None:
     if chosen and context.peer.role is not Access.ADMIN:
         text = f"cannot {context.op} {spec.name}: only administrators may set {', '.join(chosen)}; leave that out"
         raise ProtocolError(FORBIDDEN, text, {"worker": spec.name})
+    reason = None if context.peer.role is Access.ADMIN else may_not(spec, context.daemon.docker(), context.peer.uid)
+    if reason is not None:
+        raise ProtocolError(FORBIDDEN, f"cannot {context.op} {spec.name}: {reason}", {"worker": spec.name})
 
 
 _FOR_ADMINS: dict[str, Callable[[Spec], bool]] = {
@@ -199,6 +203,9 @@ def _plan(context: Context, worker: Worker | None, spec: Spec) -> tuple[dict[str
     refused = context.operate(worker)
     if refused is not None:
         raise refused
+    if worker.spec.driver is not spec.driver:
+        text = f"cannot change the driver of {spec.name} from {worker.spec.driver.value} to {spec.driver.value}"
+        raise ProtocolError(CONFLICT, f"{text}: its log and its runs lie elsewhere; remove it, then submit it again")
     fields = [{"field": path, "old": old, "new": new} for path, old, new in diff_specs(worker.spec, spec)]
     if not fields:
         return {"name": spec.name, "action": "none", "fields": []}, None

@@ -11,6 +11,8 @@ from attrs import Factory, field, frozen
 
 from rdagentd.api.audit import Audit
 from rdagentd.api.peer import Peer
+from rdagentd.config.docker import Docker
+from rdagentd.model.container import DriverName
 from rdagentd.model.worker import Worker
 from rdagentd.protocol.errors import FORBIDDEN, INVALID, NOT_FOUND, ProtocolError
 from rdagentd.supervisor.rows import Rows
@@ -25,14 +27,16 @@ _LONGEST_GLOB = 256
 class Daemon:
     """What the operations work on.
 
+    logs: directories of captured output, by driver. docker: what the configuration says about Docker at the moment.
     reload reads the configuration again and returns the changes; drain stops all workers, then daemon and executor leave.
     """
 
     supervisor: Supervisor
     rows: Rows
-    logs: Path
+    logs: Mapping[DriverName, Path]
     reload: Callable[[int], Any]
     drain: Callable[[], Any]
+    docker: Callable[[], Docker] = Docker
     audit: Audit = field(init=False, default=Factory(lambda self: Audit(self.supervisor), takes_self=True))
 
 

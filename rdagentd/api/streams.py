@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 from rdagentd.api.context import Context
@@ -69,7 +68,8 @@ async def logs(context: Context, args: dict[str, Any]) -> AsyncIterator[Any]:
     """Captured output: bytes as they were written, by offset; follows until the worker is at rest."""
     worker = context.select({"names": [args["name"]]})[0]
     stream = args["stream"]
-    reader = LogReader(Path(context.daemon.logs, worker.name, stream))
+    reader = LogReader(context.daemon.logs[worker.spec.driver] / worker.name / stream)
+    await context.daemon.supervisor.driver.catch_up(worker.name)
     start, end = await _range(context, worker, reader, args)
     follows = args["follow"] and end is None
     position = start

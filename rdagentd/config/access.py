@@ -35,13 +35,13 @@ def _principal(value: Any) -> str:
     return value
 
 
-_PRINCIPALS = each(Kind("user or @group", _principal), 256)
+PRINCIPALS = each(Kind("user or @group", _principal), 256)
 
 ACCESS = Section(
     Grants,
     {
-        "admins": (_PRINCIPALS, "May do everything; so may root and rdagentd's own user, always."),
-        "operators": (_PRINCIPALS, "See all workers, submit their own and operate those."),
-        "viewers": (_PRINCIPALS, "See all workers and their logs."),
+        "admins": (PRINCIPALS, "May do everything; so may root and rdagentd's own user, always."),
+        "operators": (PRINCIPALS, "See all workers, submit their own and operate those."),
+        "viewers": (PRINCIPALS, "See all workers and their logs."),
     },
 )

@@ -11,6 +11,7 @@ from typing import Any
 from attrs import Factory, evolve, fields, frozen
 
 from rdagentd.config.access import ACCESS, Grants
+from rdagentd.config.docker import DOCKER, Docker
 from rdagentd.config.kinds import SLOTS, choice, whole
 from rdagentd.config.problems import ConfigError, Problem
 from rdagentd.config.section import Section, named
@@ -48,6 +49,7 @@ class Config:
     log_level: LogLevel = LogLevel.INFO
     workers_dir: str | None = None
     access: Grants = Factory(Grants)
+    docker: Docker = Factory(Docker)
 
 
 @frozen
@@ -77,6 +79,7 @@ CONFIG = Section(
         "log_level": (choice(LogLevel), "How much rdagentd tells about itself."),
         "workers_dir": (OPTIONAL_PATH, "Directory of specs, read at start and by reload. Relative to this file."),
         "access": (ACCESS, "Who may do what over the control socket. Not by a variable."),
+        "docker": (DOCKER, "The Docker engine, and who may use it. Not by a variable."),
     },
 )
 

@@ -102,6 +102,9 @@ class Driver(Protocol):
     def ping(self) -> None:
         """Ask for a sign of life."""
 
+    async def catch_up(self, worker: str) -> None:
+        """What the worker has written until now can be read afterwards, if what is behind the driver answers."""
+
     def unmet(self, spec: Spec) -> Sequence[Unmet]:
         """Which limits of a spec cannot be enforced; none while it cannot be reached."""
 

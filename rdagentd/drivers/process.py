@@ -183,6 +183,9 @@ class ProcessDriver:
         """Tell once when the log's end is beyond offset."""
         self._send({"op": "watch", "worker": worker, "stream": stream, "offset": offset})
 
+    async def catch_up(self, worker: str) -> None:
+        """Nothing: the executor writes at once."""
+
     def forget(self, worker: str) -> None:
         """Remove the worker's log."""
         self._send({"op": "forget", "worker": worker})

@@ -68,6 +68,7 @@ class Supervisor:
         self.since = time.monotonic()
         self.store_error: str | None = None
         self.on_change: Callable[[], None] = lambda: None
+        self.on_docker: Callable[[], None] = lambda: None
         self.rows: Rows
         self._epochs = dict(epochs)
         self._forgetting = set(forgetting)
@@ -299,6 +300,8 @@ class Supervisor:
             self.driver.spawn(effect.worker)
 
     def _saved(self, effect: fx.Save) -> None:
+        if effect.worker.spec.driver is DriverName.DOCKER:
+            self.on_docker()
         self.hub.changed(effect.worker.name, effect.worker)
 
     def _forgotten(self, effect: fx.Forget) -> None:

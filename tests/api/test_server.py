@@ -17,6 +17,7 @@ from rdagentd.api.context import Daemon
 from rdagentd.api.peer import Access
 from rdagentd.api.server import Server
 from rdagentd.api.table import OPERATIONS, Operation
+from rdagentd.model.container import DriverName
 from rdagentd.protocol import frames
 from rdagentd.protocol.errors import CONFLICT, ProtocolError
 from rdagentd.store.errors import StoreError
@@ -51,7 +52,7 @@ def serve(tmp_path: Path, test: Callable[[Server, Callable[[], Awaitable[Talk]]]
         shell, path = Shell(), tmp_path / "s"
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         listener.bind(str(path))
-        server = Server(Daemon(shell.supervisor, shell.supervisor.rows, tmp_path, None, None))  # type: ignore[arg-type]
+        server = Server(Daemon(shell.supervisor, shell.supervisor.rows, {DriverName.PROCESS: tmp_path}, None, None))  # type: ignore[arg-type]
         await server.listen(listener)
         talks: list[Talk] = []
 
