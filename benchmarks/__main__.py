@@ -12,6 +12,7 @@ from types import ModuleType
 
 from benchmarks import (
     measure_capture,
+    measure_docker,
     measure_idle,
     measure_replacement,
     measure_request,
@@ -37,6 +38,7 @@ MEASURES = {
     "idle": measure_idle,
     "capture": measure_capture,
     "return": measure_return,
+    "docker": measure_docker,
 }
 
 
