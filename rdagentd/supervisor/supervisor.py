@@ -299,6 +299,7 @@ _LOUD = {
     "failed": logging.WARNING,
     "breaker_open": logging.WARNING,
     "killing": logging.WARNING,
+    "orphaned": logging.WARNING,
 }
 """Story kinds that belong into the daemon's own log too."""
 

@@ -105,6 +105,9 @@ def _past(worker: Worker, runs: Sequence[Run]) -> list[str]:
 def _hints(worker: Worker) -> list[str]:
     """What somebody could do."""
     name, ended = worker.name, worker.run.exit if worker.run else None
+    if worker.orphaned:
+        gone = f"Its file {worker.source} is gone"
+        return [f"{gone}: put it back and reload, or forget the worker: rdagentctl remove {name}"]
     if worker.state is State.PAUSED:
         return [f"To let it go on: rdagentctl resume {name}"]
     if worker.state not in (State.FAILED, State.BACKOFF, State.STOPPED):
