@@ -56,14 +56,22 @@ class LogReader:
         except FileNotFoundError:
             return 0
 
-    def at_time(self, seconds: float) -> int:
-        """First offset that arrived at `seconds` since the epoch or later; the end if none did."""
-        wanted = int(seconds * 1e6)
+    def at_time(self, seconds: float, now: float) -> int:
+        """First offset that arrived at `seconds` since the epoch or later; the end if none did. now: the clock as it is.
+
+        A clock that was set back leaves stamps that are yet to come: what bears one is as old as what came after it.
+        """
+        wanted, latest = int(seconds * 1e6), int(now * 1e6)
+        to_come: int | None = None
         for base in self.segments():
-            records = self._index(base)
-            if records and records[-1][1] >= wanted:
-                return next(offset for offset, micros in records if micros >= wanted)
-        return self.bounds()[1]
+            for offset, micros in self._index(base):
+                if micros > latest:
+                    to_come = offset if to_come is None else to_come
+                elif micros >= wanted:
+                    return offset if to_come is None else to_come
+                else:
+                    to_come = None
+        return self.bounds()[1] if to_come is None else to_come
 
     def tail(self, lines: int, start: int, end: int) -> int:
         """Offset at which the last `lines` lines between start and end begin."""

@@ -10,7 +10,7 @@ from rdagentd.config.units import format_duration
 from rdagentd.core.engine import Engine
 from rdagentd.model.run import ExitKind, Run
 from rdagentd.model.worker import State, Worker
-from rdagentd.supervisor.rows import worker_row
+from rdagentd.supervisor.rows import since_boot, worker_row
 
 
 def why(engine: Engine, worker: Worker, runs: Sequence[Run], now: float) -> dict[str, Any]:
@@ -35,13 +35,19 @@ def _starting(engine: Engine, worker: Worker, now: float) -> str:
 def _running(engine: Engine, worker: Worker, now: float) -> str:
     run = worker.run
     pid = run.pid if run else None
-    since = (
-        "" if run is None or run.started_at is None else f" for {format_duration(max(0, time.time() - run.started_at))}"
-    )
+    since = "" if run is None or run.started_at is None else f" for {format_duration(_lasts(run))}"
     limit = (
         "" if worker.deadline is None else f"; its time limit comes in {format_duration(max(0, worker.deadline - now))}"
     )
     return f"{worker.name} is running{since} as process {pid} (attempt {worker.attempt}){limit}."
+
+
+def _lasts(run: Run) -> float:
+    """Seconds since a run began."""
+    began = since_boot(run)
+    if began is None:
+        return max(0, time.time() - (run.started_at or 0))
+    return max(0, time.clock_gettime(time.CLOCK_BOOTTIME) - began)
 
 
 def _paused(engine: Engine, worker: Worker, now: float) -> str:

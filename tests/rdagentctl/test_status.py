@@ -39,6 +39,13 @@ def test_the_table(fake: FakeDaemon, ctl: Ctl) -> None:
     )
 
 
+def test_how_long_it_runs_is_true_on_a_clock_that_was_set(fake: FakeDaemon, ctl: Ctl) -> None:
+    began = time.clock_gettime(time.CLOCK_BOOTTIME) - 7500
+    run = {"id": "x", "pid": 42, "started_at": time.time() + 86400, "ended_at": None, "since_boot": began}
+    fake.answers = {"status": lambda args: [row("web", run=run)]}
+    assert "web   running  2h05m" in ctl("status").stdout
+
+
 def test_no_workers(fake: FakeDaemon, ctl: Ctl) -> None:
     fake.answers = {"status": lambda args: []}
     done = ctl("status")
