@@ -132,7 +132,7 @@ class Host:
             gc.collect()
             gc.freeze()  # what is here now stays: later collections need not look at it
             await self._done.wait()
-            server.close()
+            await server.leave()
         finally:
             store.close()
 
