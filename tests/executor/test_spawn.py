@@ -110,6 +110,14 @@ def test_an_ordinary_user_may_name_itself(unprivileged: Executor) -> None:
     assert told["nice"] == nice
 
 
+@needs_root
+def test_another_user_can_open_the_output_too(executor: Executor) -> None:
+    """As programs do that are told to log to /dev/stdout; the pipe is the executor's otherwise."""
+    script = "echo one >/dev/stdout; echo two >/dev/stderr"
+    ended = executor.run("sh", "-c", script, uid=65534, gid=65534, groups=[])
+    assert (ended["code"], executor.log()) == (0, b"one\ntwo\n")
+
+
 def test_environment_is_what_was_asked_for(executor: Executor) -> None:
     told = tell(executor, "ä b", "", env={"A": "ünï $A", "EMPTY": ""}, run="r1")
     told["env"].pop("LC_CTYPE", None)  # python sets it for itself
