@@ -6,6 +6,7 @@ What a program needs is imported where it begins: the executor comes in by here 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -139,11 +140,12 @@ def _launcher(state: Path, logs: Path, path: Path) -> Callable[[], None]:
             return  # it is on its way
         places = ("--state-dir", str(state), "--log-dir", str(logs), "--socket", str(path))
         command = [sys.executable, "-m", "rdagentd.executor", *places]
+        environ = {key: value for key, value in os.environ.items() if key != "NOTIFY_SOCKET"}  # we are the unit
         with (state / "executor.log").open("ab") as errors:
             children.append(
                 subprocess.Popen(  # noqa: S603
                     command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
-                    start_new_session=True, cwd="/",
+                    start_new_session=True, cwd="/", env=environ,
                 )
             )  # fmt: skip
 

@@ -31,7 +31,10 @@ Handle = Callable[["Executor", Notice], None]
 
 
 class Executor:
-    """Runs from spawn to acknowledged exit. leaving: exits when the last run has ended, and starts none."""
+    """Runs from spawn to acknowledged exit. leaving: exits when the last run has ended, and starts none.
+
+    arguments: those that it was started with.
+    """
 
     def __init__(self, journal: Journal, pipes: Pipes, spawner: Spawner, lock: int, policy: Policy | None) -> None:
         self.journal = journal
@@ -39,6 +42,7 @@ class Executor:
         self.spawner = spawner
         self.lock = lock
         self.policy = policy
+        self.arguments: list[str] = []
         self.runs: dict[str, Run] = {}
         self.tree = Tree(self.runs)
         self.epoll = select.epoll()

@@ -15,7 +15,7 @@ def replace(executor: Executor) -> None:
     assert executor.client is not None
     executor.client.send("reexec")
     assert executor.client.closed()
-    executor.connect()
+    executor.connect().ask("ping", "pong")  # it has accepted us, and so has the descriptor
 
 
 def test_everything_stays(executor: Executor, tmp_path: Path) -> None:
