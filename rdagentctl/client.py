@@ -6,7 +6,7 @@ import _socket  # not socket: that module takes 5 ms to import, and all we need 
 import time
 
 from rdagentctl.failure import Failure, UnreachableError, UsageError
-from rdagentd.protocol.errors import EXIT_FAILED, EXIT_FORBIDDEN, EXIT_OF_CODE, UNAVAILABLE
+from rdagentd.protocol.errors import EXIT_FAILED, EXIT_FORBIDDEN, EXIT_OF_CODE, EXIT_UNREACHABLE, UNAVAILABLE
 from rdagentd.protocol.frames import MAX_FRAME, MAX_REQUEST, Decoder, FrameError, pack
 
 TYPE_CHECKING = False
@@ -224,6 +224,8 @@ def _raise_error(message: dict[str, Any]) -> None:
             f"cannot talk to rdagentd: it speaks protocol {spoken}, this rdagentctl speaks {PROTOCOL}. "
             "Install the same version of both"
         )
+    if type(details) is dict and details.get("down"):  # it cannot even start: nothing to wait for
+        raise Failure(str(error.get("message")), EXIT_UNREACHABLE)
     raise ServerError(str(error.get("code")), str(error.get("message")))
 
 

@@ -101,6 +101,7 @@ def _run(options: argparse.Namespace, ready: Callable[[], None]) -> tuple[int, s
     from rdagentd.config.problems import ConfigError
     from rdagentd.daemon import Host, Options, StartError, raise_descriptor_limit
     from rdagentd.store.errors import Damaged, NewerSchema, StoreError
+    from rdagentd.systemd import turn_away
 
     state, up = options.state_dir, options.program == "up"
     executor_socket = state / "executor.sock" if up else options.executor_socket
@@ -122,6 +123,7 @@ def _run(options: argparse.Namespace, ready: Callable[[], None]) -> tuple[int, s
         raise_descriptor_limit()
         asyncio.run(run())
     except (ConfigError, Damaged, NewerSchema) as error:
+        turn_away(str(error))
         return EXIT_CONFIG, str(error)
     except (StartError, StoreError) as error:
         return 1, str(error)

@@ -166,6 +166,16 @@ def test_what_a_leaving_daemon_has_not_read_is_asked_of_the_next(tmp_path: Path,
     daemons[0].close()
 
 
+def test_a_daemon_that_cannot_start_is_not_waited_for(fake: FakeDaemon) -> None:
+    error = ProtocolError(UNAVAILABLE, "cannot read the configuration: line 3", {"down": True})
+    fake.answers = {"wait": lambda args: Raw(pack({"id": None, "ok": False, "error": error.to_wire()}))}
+    client = Client(fake.path)
+    with pytest.raises(Failure, match="line 3") as caught:
+        resume(client, lambda: client.call("wait"))
+    assert caught.value.exit_code == 69
+    assert len(fake.args("wait")) == 1
+
+
 def test_what_a_daemon_has_read_is_not_asked_twice(fake: FakeDaemon) -> None:
     fake.answers = {"submit": lambda args: Raw(b"")}
     with pytest.raises(UnreachableError, match="closed the connection"):
