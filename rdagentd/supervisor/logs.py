@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 from attrs import frozen
@@ -59,19 +60,22 @@ class LogReader:
     def at_time(self, seconds: float, now: float) -> int:
         """First offset that arrived at `seconds` since the epoch or later; the end if none did. now: the clock as it is.
 
-        A clock that was set back leaves stamps that are yet to come: what bears one is as old as what came after it.
+        A clock that was set back leaves stamps that are yet to come. What bears them arrived before what came next, by as much
+        as they differ from the last of them.
         """
-        wanted, latest = int(seconds * 1e6), int(now * 1e6)
-        to_come: int | None = None
-        for base in self.segments():
-            for offset, micros in self._index(base):
-                if micros > latest:
-                    to_come = offset if to_come is None else to_come
-                elif micros >= wanted:
-                    return offset if to_come is None else to_come
-                else:
-                    to_come = None
-        return self.bounds()[1] if to_come is None else to_come
+        wanted, latest, end = int(seconds * 1e6), int(now * 1e6), self.bounds()[1]
+        records = chain.from_iterable(map(self._index, self.segments()))
+        ahead: list[tuple[int, int]] = []
+        for offset, micros in chain(records, [(end, latest)]):
+            ahead.append((offset, micros))
+            if micros > latest:
+                continue
+            shift = ahead[-2][1] - micros if len(ahead) > 1 else 0
+            for place, stamp in ahead:
+                if min(stamp - shift * (stamp > latest), micros) >= wanted:
+                    return place
+            ahead.clear()
+        return end
 
     def tail(self, lines: int, start: int, end: int) -> int:
         """Offset at which the last `lines` lines between start and end begin."""

@@ -111,11 +111,14 @@ def test_a_time_finds_the_first_byte_that_arrived_then_or_later(log, seconds) ->
     ("stamps", "since", "expected"),
     [
         ([10, 11, 90, 91, 12, 13, 14], 13, 5),  # set forward and back: the last seconds, as if nothing had been
-        ([10, 11, 90, 91, 12, 13, 14], 12, 2),  # what came meanwhile is as old as what came next
+        ([10, 11, 90, 91, 12, 13, 14], 12, 3),
+        ([10, 11, 90, 91, 12, 13, 14], 11, 1),
         ([50, 51, 52, 12, 13, 14], 13, 4),  # set back
+        ([50, 51, 52, 12, 13, 14], 11, 1),
         ([50, 51, 52, 12, 13, 14], 5, 0),
         ([12, 13, 2, 3, 14], 13, 1),  # set back and forward: nothing is left out
-        ([12, 90, 91], 13, 1),  # nothing came since
+        ([12, 90, 91], 13, 1),  # set back, and nothing came since
+        ([12, 90, 91], 14, 2),
         ([12, 13, 14], 15, 3),
     ],
 )
