@@ -29,10 +29,7 @@ def passed_socket(environ: Mapping[str, str] = os.environ) -> socket.socket | No
 
 
 def turn_away(text: str, environ: Mapping[str, str] = os.environ) -> None:
-    """Tells those who wait at the passed socket why the daemon cannot start.
-
-    Unanswered they would have systemd start it again and again, until its limit is reached and a good start is refused too.
-    """
+    """Tells those who wait at the passed socket why the daemon cannot start: systemd is about to close it."""
     listener = passed_socket(environ)
     refusal = frames.pack(
         {"id": None, "ok": False, "error": ProtocolError(UNAVAILABLE, text, {"down": True}).to_wire()}
