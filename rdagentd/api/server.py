@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import inspect
 import logging
+import resource
 import secrets
 import select
 import socket
@@ -59,6 +60,9 @@ TURN_BYTES = 1 << 18
 _LONGEST_ID = 128
 
 MAX_CONNECTIONS = 4096
+"""Or half of the descriptors that the process may have, if that is less: the database, logs and files need theirs."""
+
+_BACKLOG = 1024
 
 LEAVE = 5.0
 """Seconds that requests which were read have to be answered when the daemon leaves."""
@@ -83,7 +87,10 @@ class Server:
         keep: Any = (
             {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
         )  # it may be systemd's, for the next one
-        self._server = await loop.create_unix_server(lambda: Connection(self), sock=listener, backlog=1024, **keep)
+        # asyncio accepts as many as its backlog before any is looked at, and where descriptors run out it tries as often
+        # again, a thousandfold: so one at a time. The kernel's queue is another matter.
+        self._server = await loop.create_unix_server(lambda: Connection(self), sock=listener, backlog=1, **keep)
+        listener.listen(_BACKLOG)
 
     def grant(self, grants: Grants) -> None:
         """From now on these."""
@@ -161,8 +168,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self.identify()
-        if len(self._server.connections) >= MAX_CONNECTIONS:
-            text = f"cannot serve: {MAX_CONNECTIONS} clients are connected; try again later"
+        most = min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+        if len(self._server.connections) >= most:
+            text = f"cannot serve: {most} clients are connected; try again later"
             self._fail(None, ProtocolError(OVER_CAPACITY, text))
             self.close()
         self._server.connections.add(self)
