@@ -109,7 +109,7 @@ class Host:
             finally:
                 pidfile.release(lock)
         except (StartError, ConfigError, StoreError) as error:
-            self._notify(f"STATUS={str(error).splitlines()[0]}")  # `systemctl status` shows it whatever the journal kept
+            self._notify(f"STATUS={str(error).splitlines()[0]}")
             raise
 
     async def _serve(self) -> None:
