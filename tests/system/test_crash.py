@@ -224,7 +224,7 @@ def test_the_clock_is_set_a_day_forward_and_back_and_no_timer_minds(machine: Mac
     submit(machine, "again", f"{stamp}; exit 1", "--restart", "always", "--delay", str(TIMER))
     submit(machine, "slow", f"trap '{stamp}' TERM; {stamp}; while :; do sleep 0.2; done", "--grace", str(TIMER))
     for name in ("limited", "slow"):  # it has set its trap
-        machine.check(f"rdagentctl logs {name} --follow | head -1 | grep --quiet .", timeout=90)
+        machine.check(f"until rdagentctl logs {name} | grep --quiet .; do sleep 0.2; done", timeout=90)
     machine.check("rdagentctl stop slow")
     pid, seen = rows(machine, "slow")["slow"]["run"]["pid"], counted(machine, LONG[0])[-1]
     machine.check(f"(tail --pid={pid} --follow /dev/null; {stamp} >/tmp/killed) </dev/null >/dev/null 2>&1 &")
