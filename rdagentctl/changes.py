@@ -8,13 +8,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_SIGN = {"create": "+", "update": "~", "restart": "~", "remove": "-", "none": "="}
-_COLOUR = {"create": render.GREEN, "update": render.YELLOW, "restart": render.YELLOW, "remove": render.RED}
+_SIGN = {"create": "+", "update": "~", "restart": "~", "remove": "-", "stop": "-", "start": "+", "none": "="}
+_COLOUR = {
+    "create": render.GREEN,
+    "update": render.YELLOW,
+    "restart": render.YELLOW,
+    "remove": render.RED,
+    "stop": render.RED,
+    "start": render.GREEN,
+}
 _SAYS = {
     "create": "is new",
     "update": "changes, without a restart",
     "restart": "changes with a new run",
     "remove": "is removed",
+    "stop": "is stopped: its file is gone; `rdagentctl remove` forgets it",
+    "start": "starts: its file is back",
     "none": "stays",
 }
 

@@ -6,7 +6,7 @@ import _socket  # not socket: that module takes 5 ms to import, and all we need 
 import time
 
 from rdagentctl.failure import Failure, UnreachableError, UsageError
-from rdagentd.protocol.errors import EXIT_FAILED, EXIT_FORBIDDEN, EXIT_OF_CODE, UNAVAILABLE
+from rdagentd.protocol.errors import EXIT_FAILED, EXIT_FORBIDDEN, EXIT_OF_CODE, EXIT_UNREACHABLE, UNAVAILABLE
 from rdagentd.protocol.frames import MAX_FRAME, MAX_REQUEST, Decoder, FrameError, pack
 
 TYPE_CHECKING = False
@@ -39,16 +39,22 @@ class ServerError(Failure):
         self.code = code
 
 
+class NotTakenUpError(UnreachableError):
+    """The connection ended before the daemon had read all of the request, so nothing of it was done: it may be sent anew."""
+
+
 class Client:
     """A connection to the daemon at `path`.
 
-    received: answers and items that came, ever. interrupted: `interrupt` was called and nobody has dealt with it yet.
+    reached: a connection could be made. received: answers and items that came, ever. interrupted: `interrupt` was called and
+    nobody has dealt with it yet.
     """
 
-    __slots__ = ("_decoder", "_last", "_receiving", "_socket", "interrupted", "path", "received")
+    __slots__ = ("_decoder", "_last", "_receiving", "_socket", "interrupted", "path", "reached", "received")
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.reached = False
         self.received = 0
         self.interrupted = False
         self._receiving = False
@@ -57,9 +63,22 @@ class Client:
         self._decoder = Decoder(MAX_FRAME, None)
 
     def call(self, op: str, args: dict[str, Any] | None = None, within: float | None = ANSWER_WITHIN) -> Any:
-        """The result of one operation. Raises ServerError, UnreachableError, and TimeoutError after `within` seconds."""
-        wanted = self._send(op, args or {})
-        deadline = None if within is None else time.monotonic() + within
+        """The result of one operation. Raises ServerError, UnreachableError, and TimeoutError after `within` seconds.
+
+        A daemon that is being replaced may leave between connecting and asking; then the next one is asked.
+        """
+        begun = time.monotonic()
+        deadline = None if within is None else begun + within
+        while True:
+            try:
+                return self._call(op, args or {}, deadline)
+            except NotTakenUpError:
+                if time.monotonic() + PAUSE >= (deadline or begun + ANSWER_WITHIN):
+                    raise
+            time.sleep(PAUSE)
+
+    def _call(self, op: str, args: dict[str, Any], deadline: float | None) -> Any:
+        wanted = self._send(op, args)
         while True:
             for message in self._receive(deadline):
                 if message.get("id") == wanted:
@@ -103,15 +122,27 @@ class Client:
             raise UsageError(f"cannot {op}: the request has {len(frame)} bytes, at most {MAX_REQUEST} are accepted")
         if self._socket is None:
             self._socket = _connect(self.path)
+            self.reached = True
         try:
             self._socket.settimeout(ANSWER_WITHIN)
             self._socket.sendall(frame)
         except TimeoutError:
             raise
+        except BrokenPipeError as error:
+            self._hear_out()
+            self.close()
+            raise NotTakenUpError(f"cannot reach rdagentd at {self.path}: {_words(error)}") from None
         except OSError as error:
             self.close()
             raise UnreachableError(f"cannot reach rdagentd at {self.path}: {_words(error)}") from None
         return self._last
+
+    def _hear_out(self) -> None:
+        """Raises what the daemon said before it hung up, if it said something."""
+        try:
+            self._receive(time.monotonic() + PAUSE)
+        except (TimeoutError, UnreachableError):
+            return
 
     def _receive(self, deadline: float | None) -> list[dict[str, Any]]:
         """At least one message. Raises what the daemon said if it is an error."""
@@ -142,7 +173,8 @@ class Client:
             raise
         except OSError as error:
             self.close()
-            raise UnreachableError(f"cannot reach rdagentd at {self.path}: {_words(error)}") from None
+            kind = NotTakenUpError if isinstance(error, ConnectionResetError) else UnreachableError  # unix(7)
+            raise kind(f"cannot reach rdagentd at {self.path}: {_words(error)}") from None
         finally:
             self._receiving = False
         if not data:
@@ -165,7 +197,7 @@ def resume(client: Client, again: Callable[[], T]) -> T:
             return again()
         except Failure as error:
             gone = isinstance(error, UnreachableError) or getattr(error, "code", "") == UNAVAILABLE
-            if not gone or client.received == 0:
+            if not gone or not client.reached:
                 raise
             now = time.monotonic()
             if since is None or client.received != before:
@@ -192,6 +224,8 @@ def _raise_error(message: dict[str, Any]) -> None:
             f"cannot talk to rdagentd: it speaks protocol {spoken}, this rdagentctl speaks {PROTOCOL}. "
             "Install the same version of both"
         )
+    if type(details) is dict and details.get("down"):  # it cannot even start: nothing to wait for
+        raise Failure(str(error.get("message")), EXIT_UNREACHABLE)
     raise ServerError(str(error.get("code")), str(error.get("message")))
 
 

@@ -119,6 +119,14 @@ def ago(seconds: float) -> str:
     return f"{whole // 86400}d{whole % 86400 // 3600}h"
 
 
+def lasts(run: dict[str, Any], now: float) -> float:
+    """Seconds since a live run began, by the clock that nobody sets; without it by `now`, seconds since the epoch."""
+    began: float | None = run.get("since_boot")
+    if began is None:
+        return now - float(run["started_at"])
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - began
+
+
 def clock(at: float | None) -> str:
     """Local date and time of seconds since the epoch."""
     return "-" if at is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))

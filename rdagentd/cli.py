@@ -6,6 +6,7 @@ What a program needs is imported where it begins: the executor comes in by here 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -105,6 +106,7 @@ def _run(options: argparse.Namespace, ready: Callable[[], None]) -> tuple[int, s
     from rdagentd.config.problems import ConfigError
     from rdagentd.daemon import Host, Options, StartError, raise_descriptor_limit
     from rdagentd.store.errors import Damaged, NewerSchema, StoreError
+    from rdagentd.systemd import turn_away
 
     state, up = options.state_dir, options.program == "up"
     executor_socket = state / "executor.sock" if up else options.executor_socket
@@ -126,6 +128,7 @@ def _run(options: argparse.Namespace, ready: Callable[[], None]) -> tuple[int, s
         raise_descriptor_limit()
         asyncio.run(run())
     except (ConfigError, Damaged, NewerSchema) as error:
+        turn_away(str(error))
         return EXIT_CONFIG, str(error)
     except (StartError, StoreError) as error:
         return 1, str(error)
@@ -144,11 +147,12 @@ def _launcher(state: Path, logs: Path, path: Path) -> Callable[[], None]:
             return  # it is on its way
         places = ("--state-dir", str(state), "--log-dir", str(logs), "--socket", str(path))
         command = [sys.executable, "-m", "rdagentd.executor", *places]
+        environ = {key: value for key, value in os.environ.items() if key != "NOTIFY_SOCKET"}  # we are the unit
         with (state / "executor.log").open("ab") as errors:
             children.append(
                 subprocess.Popen(  # noqa: S603
                     command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
-                    start_new_session=True, cwd="/",
+                    start_new_session=True, cwd="/", env=environ,
                 )
             )  # fmt: skip
 

@@ -20,7 +20,7 @@ import sdnotify  # type: ignore[import-untyped]
 from attrs import frozen
 
 from rdagentd import pidfile
-from rdagentd.api.commands import apply_specs
+from rdagentd.api.commands import declare
 from rdagentd.api.context import Context, Daemon
 from rdagentd.api.peer import Access, Peer
 from rdagentd.api.server import Server
@@ -35,6 +35,7 @@ from rdagentd.model.container import DriverName
 from rdagentd.model.spec import Spec
 from rdagentd.model.worker import Worker
 from rdagentd.protocol.errors import INVALID, ProtocolError
+from rdagentd.store.errors import StoreError
 from rdagentd.store.store import Store
 from rdagentd.store.writes import SetMeta
 from rdagentd.supervisor.drivers import DockerListener, Drivers
@@ -106,11 +107,15 @@ class Host:
 
     async def run(self) -> None:
         """Serves until told to leave. Raises StartError, ConfigError or StoreError if it cannot begin."""
-        lock = self._lock()
         try:
-            await self._serve()
-        finally:
-            pidfile.release(lock)
+            lock = self._lock()
+            try:
+                await self._serve()
+            finally:
+                pidfile.release(lock)
+        except (StartError, ConfigError, StoreError) as error:
+            self._notify(f"STATUS={str(error).splitlines()[0]}")
+            raise
 
     async def _serve(self) -> None:
         self._config = load_config(self._options.config).config
@@ -132,7 +137,7 @@ class Host:
             gc.collect()
             gc.freeze()  # what is here now stays: later collections need not look at it
             await self._done.wait()
-            server.close()
+            await server.leave()
             self._docker.close()
         finally:
             store.close()
@@ -267,21 +272,21 @@ class Host:
 
     # --- configuration ------------------------------------------------------------------------------------------------
 
-    def _specs(self, config: Config) -> list[Spec]:
-        """Those of workers.d. Raises ConfigError."""
+    def _specs(self, config: Config) -> list[tuple[str, Spec]]:
+        """Those of workers.d, each with its file. Raises ConfigError."""
         directory = config.workers_dir
         if directory is None and self._options.config:
             beside = Path(self._options.config).parent / "workers.d"
             directory = str(beside) if beside.is_dir() else None
-        return [spec for _, spec in load_workers(directory)] if directory is not None else []
+        return load_workers(directory) if directory is not None else []
 
-    async def _apply(self, specs: Sequence[Spec]) -> list[dict[str, Any]]:
+    async def _apply(self, specs: Sequence[tuple[str, Spec]]) -> list[dict[str, Any]]:
         peer = Peer(
             os.getpid(), os.geteuid(), os.getegid(), Access.ADMIN
         )  # who reloads does not come to own what is new
-        return await apply_specs(Context(self._daemon, peer, None, "reload"), specs, dry_run=False, prune=False)
+        return await declare(Context(self._daemon, peer, None, "reload"), specs)
 
-    async def _apply_at_start(self, specs: Sequence[Spec]) -> None:
+    async def _apply_at_start(self, specs: Sequence[tuple[str, Spec]]) -> None:
         try:
             await self._apply(specs)
         except ProtocolError as error:  # the disk is full, perhaps; those that run are looked after all the same
@@ -302,9 +307,10 @@ class Host:
         self._supervisor.post(ev.GroupsChanged({name: group.slots for name, group in config.groups.items()}))
         logging.getLogger().setLevel(config.log_level.upper())
         log.info("configuration reloaded, asked by uid %d", by)
+        self._notify(f"STATUS={status_line(self._supervisor)}")  # in the place of a mistake that it may have named
         return changes
 
-    def _read(self) -> tuple[Config, list[Spec]]:
+    def _read(self) -> tuple[Config, list[tuple[str, Spec]]]:
         config = load_config(self._options.config).config
         return config, self._specs(config)
 

@@ -33,9 +33,9 @@ def to_journal(environ: Mapping[str, str] = os.environ, descriptor: int = 2) -> 
 
 def start_logging() -> None:
     """Everything from `info` on goes to the journal if stderr does, else to stderr."""
-    handler: logging.Handler = JournalHandler() if to_journal() else logging.StreamHandler()
-    if not isinstance(handler, JournalHandler):
-        handler.setFormatter(logging.Formatter(_FORMAT))
+    journal = to_journal()
+    handler: logging.Handler = JournalHandler() if journal else logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s" if journal else _FORMAT))  # the journal has the rest as fields
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 

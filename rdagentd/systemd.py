@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rdagentd.protocol import frames
+from rdagentd.protocol.errors import UNAVAILABLE, ProtocolError
 
 UNIT = "rdagentd.service"
 _FIRST = 3
@@ -24,6 +26,21 @@ def passed_socket(environ: Mapping[str, str] = os.environ) -> socket.socket | No
     listener.set_inheritable(False)
     listener.setblocking(False)
     return listener
+
+
+def turn_away(text: str, environ: Mapping[str, str] = os.environ) -> None:
+    """Tells those who wait at the passed socket why the daemon cannot start: systemd is about to close it."""
+    listener = passed_socket(environ)
+    refusal = frames.pack(
+        {"id": None, "ok": False, "error": ProtocolError(UNAVAILABLE, text, {"down": True}).to_wire()}
+    )
+    while listener is not None:
+        try:
+            connection, _ = listener.accept()
+        except OSError:  # nobody is left
+            return
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(refusal)
 
 
 def job_of(unit: str, listing: str) -> str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rdagentd import systemd
+from rdagentd.protocol import frames
 from tests.harness import LiveDaemon
 
 LISTING = """
@@ -44,6 +45,29 @@ def test_the_passed_socket_is_descriptor_three(tmp_path: Path) -> None:
         os._exit(0 if good else 1)
     listener.close()
     assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_who_waits_for_a_daemon_that_cannot_start_is_told_why(tmp_path: Path) -> None:
+    listener, waiting = socket.socket(socket.AF_UNIX), [socket.socket(socket.AF_UNIX) for _ in range(3)]
+    listener.bind(str(tmp_path / "s"))
+    listener.listen()
+    for client in waiting:
+        client.connect(str(tmp_path / "s"))
+        client.settimeout(20)
+    waiting[0].close()
+    waiting[1].send(b"a request that nobody reads")
+    pid = os.fork()
+    if not pid:
+        os.dup2(listener.fileno(), 3)
+        systemd.turn_away("cannot read x: line 3", {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"})
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    for client in waiting[1:]:
+        (answer,) = frames.Decoder(frames.MAX_FRAME, None).feed(client.recv(65536))
+        assert answer["error"] == {"code": "unavailable", "message": "cannot read x: line 3", "details": {"down": True}}
+        client.close()
+    listener.close()
+    systemd.turn_away("nobody passed a socket", {})
 
 
 def systemctl(directory: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:

@@ -37,7 +37,7 @@ def _lines(answer: dict[str, Any]) -> Iterator[str]:
     yield f"  wish      {row['want']}"
     yield f"  owner     {render.user(row['owner'])}"
     if row["run"] and row["run"]["pid"] and not row["run"]["ended_at"]:
-        yield f"  process   {row['run']['pid']}, for {render.ago(time.time() - row['run']['started_at'])}"
+        yield f"  process   {row['run']['pid']}, for {render.ago(render.lasts(row['run'], time.time()))}"
     if answer.get("usage"):
         yield f"  uses      {', '.join(_uses(answer['usage']))}"
     yield f"  attempt   {row['attempt']}, {render.count(row['restarts'], 'restart')}"
@@ -72,7 +72,7 @@ def _section(title: str, heading: list[str], lines: Any, most: int) -> Iterator[
 
 def _run(run: dict[str, Any]) -> tuple[str, ...]:
     begin, end = run["started_at"], run["ended_at"]
-    took = render.ago((end or time.time()) - begin) if begin else "-"
+    took = render.ago(end - begin if end else render.lasts(run, time.time())) if begin else "-"
     return render.plain(run["id"]), render.clock(begin), took, *_used(run), render.ending(run.get("exit")) or "-"
 
 

@@ -132,7 +132,7 @@ def _cells(row: Row, now: float) -> tuple[str, ...]:
 def _time(row: Row, run: Row | None, now: float) -> str:
     """How long it has been so, or when it will go on."""
     if row["state"] in LIVE:
-        return render.ago(now - run["started_at"]) if run and run["started_at"] else "-"
+        return render.ago(render.lasts(run, now)) if run and run["started_at"] else "-"
     if row["due_in"] is not None:
         return f"in {render.ago(row['due_in'] + 0.999)}"
     return f"{render.ago(now - run['ended_at'])} ago" if run and run["ended_at"] else "-"

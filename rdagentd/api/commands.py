@@ -25,6 +25,9 @@ SIGNALS = frozenset(name for name in dir(signals) if name.startswith("SIG") and 
 
 Handler = Callable[[Context, dict[str, Any]], Coroutine[Any, Any, Any]]
 
+_Planned = tuple[dict[str, Any], list[ev.Event]]
+"""A change as it is told, and the events that make it."""
+
 
 def _standing(worker: Worker | None, name: str) -> dict[str, Any]:
     if worker is None:
@@ -183,14 +186,48 @@ async def apply_specs(context: Context, specs: Sequence[Spec], dry_run: bool, pr
         named = {spec.name for spec in specs}
         planned += [_removal(context, workers[name]) for name in sorted(workers) if name not in named]
     if not dry_run:
-        changed = [change["name"] for change, event in planned if event is not None]
-        if changed:
-            context.asked(changed)
-        await asyncio.gather(*(context.daemon.supervisor.ask(event) for _, event in planned if event is not None))
+        await _make(context, planned)
     return [change for change, _ in planned]
 
 
-def _plan(context: Context, worker: Worker | None, spec: Spec) -> tuple[dict[str, Any], ev.Event | None]:
+async def declare(context: Context, found: Sequence[tuple[str, Spec]]) -> list[dict[str, Any]]:
+    """Makes the workers as the files of workers.d say; stops those whose file is gone. found: each spec with its file."""
+    workers = context.daemon.supervisor.engine.workers
+    planned = [_declared(context, workers.get(spec.name), file, spec) for file, spec in found]
+    named = {spec.name for _, spec in found}
+    orphans = [name for name, worker in sorted(workers.items()) if _declares(worker) and name not in named]
+    planned += [({"name": name, "action": "stop", "fields": []}, [_orphaned(context, name)]) for name in orphans]
+    await _make(context, planned)
+    return [change for change, _ in planned]
+
+
+def _declares(worker: Worker) -> bool:
+    return worker.source is not None and not worker.orphaned
+
+
+def _orphaned(context: Context, name: str) -> ev.Event:
+    return ev.Declared(name, None, context.peer.uid)
+
+
+def _declared(context: Context, worker: Worker | None, file: str, spec: Spec) -> _Planned:
+    change, events = _plan(context, worker, spec)
+    if worker is None:
+        return change, [ev.SubmitRequested(spec, context.peer.uid, source=file)]
+    if worker.orphaned:
+        change["action"] = "start"
+    if worker.orphaned or worker.source not in (None, file):  # None: somebody submitted it, and it stays theirs
+        events.append(ev.Declared(spec.name, file, context.peer.uid))
+    return change, events
+
+
+async def _make(context: Context, planned: Sequence[_Planned]) -> None:
+    changed = [change["name"] for change, events in planned if events]
+    if changed:
+        context.asked(changed)
+    await asyncio.gather(*(context.daemon.supervisor.ask(event) for _, events in planned for event in events))
+
+
+def _plan(context: Context, worker: Worker | None, spec: Spec) -> _Planned:
     _may_run_as(context, spec)
     if worker is None:
         change: dict[str, Any] = {
@@ -199,7 +236,7 @@ def _plan(context: Context, worker: Worker | None, spec: Spec) -> tuple[dict[str
             "fields": [],
             "warnings": _warnings(context, spec),
         }
-        return change, ev.SubmitRequested(spec, context.peer.uid)
+        return change, [ev.SubmitRequested(spec, context.peer.uid)]
     refused = context.operate(worker)
     if refused is not None:
         raise refused
@@ -208,21 +245,21 @@ def _plan(context: Context, worker: Worker | None, spec: Spec) -> tuple[dict[str
         raise ProtocolError(CONFLICT, f"{text}: its log and its runs lie elsewhere; remove it, then submit it again")
     fields = [{"field": path, "old": old, "new": new} for path, old, new in diff_specs(worker.spec, spec)]
     if not fields:
-        return {"name": spec.name, "action": "none", "fields": []}, None
+        return {"name": spec.name, "action": "none", "fields": []}, []
     again = (worker.state in LIVE and needs_restart(worker.spec, spec)) or (
         worker.state in AT_REST and is_new_beginning(worker, worker.spec, spec)
     )
     action, warnings = "restart" if again else "update", _warnings(context, spec)
     change = {"name": spec.name, "action": action, "fields": fields, "warnings": warnings}
-    return change, ev.SpecChanged(spec.name, spec, context.peer.uid)
+    return change, [ev.SpecChanged(spec.name, spec, context.peer.uid)]
 
 
-def _removal(context: Context, worker: Worker) -> tuple[dict[str, Any], ev.Event | None]:
+def _removal(context: Context, worker: Worker) -> _Planned:
     refused = context.operate(worker)
     if refused is not None:
         raise refused
     change = {"name": worker.name, "action": "remove", "fields": []}
-    return change, ev.RemoveRequested(worker.name, context.peer.uid, force=True)
+    return change, [ev.RemoveRequested(worker.name, context.peer.uid, force=True)]
 
 
 async def reload(context: Context, args: dict[str, Any]) -> Any:

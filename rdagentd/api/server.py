@@ -8,8 +8,10 @@ many of one client come between few of another.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
+import resource
 import secrets
 import select
 import socket
@@ -58,6 +60,12 @@ TURN_BYTES = 1 << 18
 _LONGEST_ID = 128
 
 MAX_CONNECTIONS = 4096
+"""Or half of the descriptors that the process may have, if that is less: the database, logs and files need theirs."""
+
+_BACKLOG = 1024
+
+LEAVE = 5.0
+"""Seconds that requests which were read have to be answered when the daemon leaves."""
 
 
 _FIELDS = frozenset({"v", "id", "op", "args"})
@@ -71,6 +79,7 @@ class Server:
         self.roles: Roles = roles_of(grants)
         self.connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
+        self._left: asyncio.Event | None = None
 
     async def listen(self, listener: socket.socket) -> None:
         """Accepts on a bound Unix socket."""
@@ -78,13 +87,41 @@ class Server:
         keep: Any = (
             {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
         )  # it may be systemd's, for the next one
-        self._server = await loop.create_unix_server(lambda: Connection(self), sock=listener, backlog=1024, **keep)
+        # asyncio accepts as many as its backlog before any is looked at, and where descriptors run out it tries as often
+        # again, a thousandfold: so one at a time. The kernel's queue is another matter.
+        self._server = await loop.create_unix_server(lambda: Connection(self), sock=listener, backlog=1, **keep)
+        listener.listen(_BACKLOG)
 
     def grant(self, grants: Grants) -> None:
         """From now on these."""
         self.roles = roles_of(grants)
         for connection in self.connections:
             connection.identify()
+
+    async def leave(self) -> None:
+        """Stops accepting, answers what was read, and closes: what comes later the client asks the next daemon.
+
+        A client tells the two apart: data that nobody reads makes its connection end with ECONNRESET or EPIPE (unix(7)).
+        """
+        for listener in self._server.sockets if self._server is not None else ():
+            asyncio.get_running_loop().remove_reader(listener.fileno())
+        for _ in range(2):  # a connection that was accepted just now is made in the second turn of the loop from here,
+            await asyncio.sleep(0)  # and only while its server is open
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self.connections):
+            connection.leave()
+        if self.connections:
+            self._left = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._left.wait(), LEAVE)
+        self.close()
+
+    def forget(self, connection: Connection) -> None:
+        """That one is closed."""
+        self.connections.discard(connection)
+        if self._left is not None and not self.connections:
+            self._left.set()
 
     def close(self) -> None:
         """Stops accepting and drops the connections."""
@@ -96,11 +133,12 @@ class Server:
 
 @frozen
 class _Pending:
-    """A request under way. source: the handler's coroutine or, of a stream, its items."""
+    """A request under way. source: the handler's coroutine or, of a stream, its items. lasts: not to be waited for."""
 
     request: Any
     source: Any
     task: asyncio.Task[None]
+    lasts: bool
 
 
 class Connection(asyncio.Protocol):
@@ -121,6 +159,7 @@ class Connection(asyncio.Protocol):
         self._drained.set()
         self._reads = True
         self._eof = False
+        self._leaves = False
         self._transport: asyncio.Transport
         self._peer: Peer
 
@@ -129,8 +168,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self.identify()
-        if len(self._server.connections) >= MAX_CONNECTIONS:
-            text = f"cannot serve: {MAX_CONNECTIONS} clients are connected; try again later"
+        most = min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+        if len(self._server.connections) >= most:
+            text = f"cannot serve: {most} clients are connected; try again later"
             self._fail(None, ProtocolError(OVER_CAPACITY, text))
             self.close()
         self._server.connections.add(self)
@@ -151,7 +191,7 @@ class Connection(asyncio.Protocol):
         self._watch_frame(anew=bool(messages))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._server.connections.discard(self)
+        self._server.forget(self)
         self._requests.clear()
         for handle in (self._slow, self._turn):
             if handle is not None:
@@ -192,8 +232,21 @@ class Connection(asyncio.Protocol):
         if self._requests and not self._is_held():
             self._turn = asyncio.get_running_loop().call_soon(self._take_up)
         self._read(not self._requests)
-        if self._eof and not self._requests and not self._tasks:
+        if not self._requests and self._is_over():
             self.close()
+
+    def _is_over(self) -> bool:
+        """Whether nothing more comes and nothing is owed, once all requests are taken up."""
+        if self._leaves:
+            return all(pending.lasts for pending in self._tasks.values())
+        return self._eof and not self._tasks
+
+    def leave(self) -> None:
+        """Reads no more, and closes when what was read is answered."""
+        self._leaves = True
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+            self._take_up()
 
     def _is_held(self) -> bool:
         full = len(self._tasks) >= IN_FLIGHT and self._requests[0].get("op") != "cancel"
@@ -201,7 +254,7 @@ class Connection(asyncio.Protocol):
 
     def _read(self, reads: bool) -> None:
         """Goes on reading, or stops."""
-        if reads != self._reads and not self._transport.is_closing() and not self._eof:
+        if reads != self._reads and not self._transport.is_closing() and not self._eof and not self._leaves:
             self._reads = reads
             if reads:
                 self._transport.resume_reading()
@@ -221,9 +274,9 @@ class Connection(asyncio.Protocol):
             operation, args = self._understand(message)
             result = operation.handler(context, args)
             if operation.stream:
-                self._spawn(request, result, self._stream(context, result))
+                self._spawn(request, result, self._stream(context, result), lasts=True)
             elif inspect.iscoroutine(result):
-                self._spawn(request, result, self._reply_later(context, result))
+                self._spawn(request, result, self._reply_later(context, result), lasts=operation.lasts)
             else:
                 self._reply(request, result)
         except Exception as error:
@@ -263,11 +316,11 @@ class Connection(asyncio.Protocol):
 
     # --- answers ------------------------------------------------------------------------------------------------------
 
-    def _spawn(self, request: Any, source: Any, coroutine: Any) -> None:
+    def _spawn(self, request: Any, source: Any, coroutine: Any, *, lasts: bool) -> None:
         self._number += 1
         number = self._number
         task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks[number] = _Pending(request, source, task)
+        self._tasks[number] = _Pending(request, source, task, lasts)
         task.add_done_callback(lambda _: self._ended(number))
 
     def _ended(self, number: int) -> None:
@@ -278,7 +331,7 @@ class Connection(asyncio.Protocol):
                 self._fail(ended.request, ProtocolError(CONFLICT, "cannot go on: the request was cancelled"))
             else:
                 self._write(frames.pack({"id": ended.request, "end": True}))
-        if self._requests or self._eof:
+        if self._requests or self._eof or self._leaves:
             self._take_up()
 
     async def _reply_later(self, context: Context, coroutine: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -130,9 +131,9 @@ async def _range(context: Context, worker: Worker, reader: LogReader, args: dict
         start = run.log_start.get(args["stream"], newest)
         end = run.log_end.get(args["stream"]) if run.exit is not None else None
     if args["since"] is not None:
-        start = max(start, await asyncio.to_thread(reader.at_time, args["since"]))
+        start = max(start, await asyncio.to_thread(reader.at_time, args["since"], time.time()))
     if args["until"] is not None:
-        until = await asyncio.to_thread(reader.at_time, args["until"])
+        until = await asyncio.to_thread(reader.at_time, args["until"], time.time())
         end = until if end is None else min(end, until)
     if args["tail"] is not None:
         start = await asyncio.to_thread(reader.tail, args["tail"], start, newest if end is None else end)

@@ -15,12 +15,16 @@ from rdagentd.protocol.segments import STREAMS
 
 @frozen
 class Operation:
-    """access: the least role. handler: gives a result, a coroutine, or (stream) an async iterator of items."""
+    """access: the least role. handler: gives a result, a coroutine, or (stream) an async iterator of items.
+
+    lasts: the answer comes when something has come about; a daemon that leaves does not wait for that.
+    """
 
     access: Access
     handler: Callable[..., Any]
     args: Mapping[str, Field] = Factory(dict)
     stream: bool = False
+    lasts: bool = False
 
 
 SELECT = MAP.otherwise({})
@@ -40,7 +44,9 @@ OPERATIONS: dict[str, Operation] = {
     "show": Operation(Access.VIEW, queries.show, _ONE),
     "usage": Operation(Access.VIEW, queries.usage, _ONE),
     "why": Operation(Access.VIEW, queries.why, _ONE),
-    "wait": Operation(Access.VIEW, queries.wait, {**_ONE, "until": one_of("rest", "running").otherwise("rest")}),
+    "wait": Operation(
+        Access.VIEW, queries.wait, {**_ONE, "until": one_of("rest", "running").otherwise("rest")}, lasts=True
+    ),
     "submit": Operation(Access.OPERATE, commands.submit, {"spec": MAP, "start": BOOL.otherwise(True)}),
     "apply": Operation(
         Access.OPERATE,

@@ -98,6 +98,8 @@ class Engine:
         match event:
             case ev.SubmitRequested():
                 self._submit(event, now, effects)
+            case ev.Declared():
+                self._declare(event, now, effects)
             case ev.ExecutorConnected():
                 self.away.pop(event.driver, None)
                 effects.append(fx.Ready(event.driver))
@@ -150,7 +152,8 @@ class Engine:
             text = f"cannot submit {spec.name}: {self._max_workers} workers exist (max_workers); remove some first"
             effects.append(fx.Refused("over_capacity", text))
             return
-        worker = Worker(spec.name, spec, event.by, want=Want.DOWN, reason=Reason("submitted", "was never started"))
+        never = Reason("submitted", "was never started")
+        worker = Worker(spec.name, spec, event.by, want=Want.DOWN, reason=never, source=event.source)
         effects.append(fx.SaveSpec(spec.name, worker.revision, spec, event.by))
         effects.append(fx.Story(spec.name, None, "submitted", "submitted", event.by))
         self._undo.setdefault(spec.name, None)
@@ -159,6 +162,21 @@ class Engine:
         self.queue.follow(None, worker)
         if event.start:
             self._turn(ev.StartRequested(spec.name, event.by), now, effects)
+
+    def _declare(self, event: ev.Declared, now: float, effects: list[fx.Effect]) -> None:
+        """A worker whose file goes is to stop, once; when it comes back, to start. What people wish meanwhile holds."""
+        worker = self.workers.get(event.worker)
+        if worker is None or is_unreadable(worker):
+            return
+        gone, wish = event.file is None, ev.StopRequested if event.file is None else ev.StartRequested
+        turn = Turn(wish(worker.name, event.by), worker, now, self._next_order, effects)
+        turn.change(source=event.file or worker.source, orphaned=gone)
+        if gone != worker.orphaned:
+            kind, text = ("orphaned", "is gone; it is to stop") if gone else ("declared", "is back")
+            turn.tell(kind, f"its file {turn.worker.source} {text}")
+        self._keep(worker, turn)
+        if gone != worker.orphaned:
+            self._turn(turn.event, now, effects)
 
     def _turn(self, event: ev.WorkerEvent, now: float, effects: list[fx.Effect]) -> None:
         worker = self.workers.get(event.worker)

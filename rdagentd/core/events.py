@@ -22,11 +22,12 @@ class Timer(StrEnum):
 
 @frozen
 class SubmitRequested:
-    """A new worker. `start` False leaves it stopped."""
+    """A new worker. `start` False leaves it stopped; source: the file of workers.d that declares it, if one does."""
 
     spec: Spec
     by: int
     start: bool = True
+    source: str | None = None
 
 
 @frozen
@@ -35,6 +36,15 @@ class SpecChanged:
 
     worker: str
     spec: Spec
+    by: int | None
+
+
+@frozen
+class Declared:
+    """A known worker stands in this file of workers.d; None: the file that declared it is gone."""
+
+    worker: str
+    file: str | None
     by: int | None
 
 
@@ -208,4 +218,6 @@ Request = (
     | SpecChanged
 )
 WorkerEvent = Request | Admitted | RunStarted | RunExited | Due
-Event = WorkerEvent | SubmitRequested | ExecutorConnected | ExecutorLost | DrainRequested | GroupsChanged | Noted
+Event = (
+    WorkerEvent | SubmitRequested | Declared | ExecutorConnected | ExecutorLost | DrainRequested | GroupsChanged | Noted
+)

@@ -35,7 +35,8 @@ def after_boot(worker: Worker, now: float) -> Worker:
     if worker.due is not None:
         wait = worker.spec.restart.breaker.cooldown if worker.state is State.FAILED else 0.0
         changes["due"] = now + wait
-    if worker.spec.restart.policy is Policy.ALWAYS and worker.state is State.STOPPED and worker.run is not None:
+    always = worker.spec.restart.policy is Policy.ALWAYS and not worker.orphaned
+    if always and worker.state is State.STOPPED and worker.run is not None:
         reason = Reason("boot", "the machine was started; its policy is always")
         changes.update(want=Want.UP, state=State.QUEUED, due=None, attempt=0, reason=reason)
     return evolve(worker, **changes)  # type: ignore[arg-type]

@@ -49,7 +49,7 @@ def identify(user: str | None, group: str | None, owner: int, own: int) -> Ident
 
 def _user(name: str) -> pwd.struct_passwd:
     try:
-        return pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
+        return pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
     except KeyError:
         raise UnknownUserError(f"cannot find user {name!r}: no such user on this host") from None
 
@@ -63,6 +63,6 @@ def _owner(uid: int) -> pwd.struct_passwd:
 
 def _group(name: str) -> int:
     try:
-        return grp.getgrgid(int(name)).gr_gid if name.isdigit() else grp.getgrnam(name).gr_gid
+        return grp.getgrgid(int(name)).gr_gid if name.isdecimal() else grp.getgrnam(name).gr_gid
     except KeyError:
         raise UnknownUserError(f"cannot find group {name!r}: no such group on this host") from None

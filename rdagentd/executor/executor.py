@@ -35,6 +35,7 @@ Handle = Callable[["Executor", Notice], None]
 class Executor:
     """Runs from spawn to acknowledged exit. leaving: exits when the last run has ended, and starts none.
 
+    arguments: those that it was started with.
     home: where the cgroups of runs are made; where there is none, `problem` says why.
     """
 
@@ -54,6 +55,7 @@ class Executor:
         self.spawner = spawner
         self.lock = lock
         self.policy = policy
+        self.arguments: list[str] = []
         self.runs: dict[str, Run] = {}
         self.mains: dict[int, Run] = {}
         self.epoll = select.epoll()

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 
 from rdagentd.executor.pipes import Stream
-from rdagentd.executor.policy import BUILT_IN
 from rdagentd.executor.run import Run
 from rdagentd.executor.spawn import HANDLED
 
@@ -23,13 +22,11 @@ VARIABLE = "RDAGENTD_HANDOVER"
 
 _TRIAL = """
 import sys
-import rdagentd.executor.main
-from rdagentd.executor.policy import read_policy
-for path in sys.argv[1:]:
-    try:
-        read_policy(path)
-    except ValueError as error:
-        sys.exit(f"rdagentd executor: {error}")
+from rdagentd.executor.main import settings
+try:
+    settings(sys.argv[1:])
+except ValueError as error:
+    sys.exit(f"rdagentd executor: {error}")
 """
 """What the new program will need: once the old one is gone it is too late to find out that something is missing."""
 
@@ -38,9 +35,7 @@ _KEPT = [name for name in Run.__slots__ if name != "streams"]
 
 def replace(executor: Executor) -> None:
     """Does not return. Raises OSError if the new program cannot be executed or loaded; then nothing has changed."""
-    command = [sys.executable, "-c", _TRIAL]
-    if executor.policy is not None and executor.policy.path != BUILT_IN:
-        command.append(executor.policy.path)
+    command = [sys.executable, "-c", _TRIAL, *executor.arguments]
     if os.waitpid(os.posix_spawn(sys.executable, command, os.environ), 0)[1]:
         raise OSError(f"{sys.executable} cannot load rdagentd.executor, or cannot read the policy; its log tells more")
     memfd = os.memfd_create("rdagentd-executor")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import gc
+import grp
 import os
+import pwd
 import resource
+import socket
 import time
 from contextlib import suppress
+from typing import NamedTuple
 
 from rdagentd.executor import cgroup, failpoint, handover, proc
 from rdagentd.executor.credentials import Credentials
@@ -22,7 +26,11 @@ from rdagentd.executor.spawn import Spawner
 from rdagentd.executor.sweep import sweep
 
 USAGE = """\
-usage: rdagentd executor --state-dir DIR --log-dir DIR --socket PATH [--daemon-uid UID] [--log-gid GID] [--policy FILE]"""
+usage: rdagentd executor --state-dir DIR --log-dir DIR --socket PATH [--daemon-uid USER] [--log-gid GROUP] [--policy FILE]
+USER, GROUP: names or numbers"""
+
+EXIT_CONFIG = 78
+"""EX_CONFIG of sysexits.h: a person must act before a new start makes sense."""
 
 OOM_SCORE = b"-900"
 """Of the executor: nearly the last to be killed when memory runs out; proc(5)."""
@@ -33,57 +41,83 @@ PATIENCE = 10.0
 _PR_SET_CHILD_SUBREAPER = 36
 
 
+class UsageError(ValueError):
+    """The arguments are not what USAGE says."""
+
+
+class Settings(NamedTuple):
+    """What the arguments say. daemon_uid: who may connect beside the executor's own user; log_gid: who may read the logs."""
+
+    state: str
+    logs: str
+    socket: str
+    daemon_uid: int | None
+    log_gid: int | None
+    policy: Policy | None
+
+
 def main(argv: list[str]) -> int:
-    """Runs until it may leave. Returns 0, 1 if it cannot start, 2 for wrong arguments."""
+    """Runs until it may leave. Returns 0, 1 if it cannot start, 2 for wrong arguments, 78 for what a person must mend first."""
     try:
-        options = _options(argv)
-        daemon_uid, log_gid = (int(options[key]) if key in options else None for key in ("--daemon-uid", "--log-gid"))
         failpoint.arm(os.environ.get("RDAGENTD_FAILPOINTS", ""))
-    except ValueError as error:
+        chosen = settings(argv)
+    except UsageError as error:
         note(f"{error}\n{USAGE}")
         return 2
+    except ValueError as error:
+        note(f"cannot start: {error}")
+        return EXIT_CONFIG
     try:
-        executor, link = _start(options, daemon_uid, log_gid)
+        executor, link = _start(chosen, argv)
     except (OSError, ValueError) as error:
         note(f"cannot start: {error}")
         return 1
     gc.collect()
     gc.freeze()
+    _ready()
     executor.serve(link, handle)
     executor.tree.close()
-    os.unlink(options["--socket"])
+    os.unlink(chosen.socket)
     return 0
 
 
-def _options(argv: list[str]) -> dict[str, str]:
-    """`--key value` pairs. Raises ValueError."""
+def settings(argv: list[str]) -> Settings:
+    """`--key value` pairs, names made numbers, the policy read. The handover tries this before it gives up what works.
+
+    Raises UsageError, ValueError for a user, group or policy that is not as it must be.
+    """
     needed, allowed = {"--state-dir", "--log-dir", "--socket"}, {"--daemon-uid", "--log-gid", "--policy"}
     options = dict(zip(argv[::2], argv[1::2], strict=False))
     if len(argv) % 2 or not needed <= options.keys() <= needed | allowed:
-        raise ValueError(f"cannot read arguments: {' '.join(argv)}")
-    return options
+        raise UsageError(f"cannot read arguments: {' '.join(argv)}")
+    user, group = options.get("--daemon-uid"), options.get("--log-gid")
+    try:
+        daemon_uid = user if user is None else int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid
+        log_gid = group if group is None else int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
+    except KeyError as error:
+        raise ValueError(f"cannot use the arguments: {error.args[0]}; create it, or give a number") from None
+    policy = _policy(options.get("--policy"), daemon_uid)
+    return Settings(options["--state-dir"], options["--log-dir"], options["--socket"], daemon_uid, log_gid, policy)
 
 
-def _start(options: dict[str, str], daemon_uid: int | None, log_gid: int | None) -> tuple[Executor, Link]:
+def _start(chosen: Settings, argv: list[str]) -> tuple[Executor, Link]:
     _seal()
     os.umask(0o027)
-    state, socket_path = options["--state-dir"], options["--socket"]
-    policy = _policy(options.get("--policy"), daemon_uid)
     carried = handover.received()
-    journal_dir = os.path.join(state, "executor")
+    journal_dir = os.path.join(chosen.state, "executor")
     os.makedirs(journal_dir, mode=0o700, exist_ok=True)
-    lock = carried["lock"] if carried else _lock(os.path.join(state, "executor.lock"))
+    lock = carried["lock"] if carried else _lock(os.path.join(chosen.state, "executor.lock"))
     journal = Journal(journal_dir, carried["journal"] if carried else -1)
-    pipes = Pipes(Home(options["--log-dir"], log_gid))
+    pipes = Pipes(Home(chosen.logs, chosen.log_gid))
     nofile, oom = (carried["nofile"], carried["oom"]) if carried else _protect()
-    credentials = Credentials(os.environ.get("RUNTIME_DIRECTORY", state))
+    credentials = Credentials(os.environ.get("RUNTIME_DIRECTORY", chosen.state))
     spawner = Spawner(nofile, oom, credentials)
     if carried:
         problem = carried.get(
             "problem", "the executor was begun by a version without; restart rdagentd-executor.service"
         )
         home = carried.get("cgroups", "")
-        executor = Executor(journal, pipes, spawner, lock, policy, home=home, problem=problem)
+        executor = Executor(journal, pipes, spawner, lock, chosen.policy, home=home, problem=problem)
         journal.take(carried["pending"])
         listener = handover.resume(executor, carried)
     else:
@@ -92,9 +126,10 @@ def _start(options: dict[str, str], daemon_uid: int | None, log_gid: int | None)
         if lost:
             note(f"{lost} runs of an executor that died are lost")
         home, problem = _home()
-        executor = Executor(journal, pipes, spawner, lock, policy, home=home, problem=problem)
-        listener = listen(socket_path, daemon_uid)
-    return executor, Link(listener, daemon_uid, executor.epoll)
+        executor = Executor(journal, pipes, spawner, lock, chosen.policy, home=home, problem=problem)
+        listener = listen(chosen.socket, chosen.daemon_uid)
+    executor.arguments = argv
+    return executor, Link(listener, chosen.daemon_uid, executor.epoll)
 
 
 def _home() -> tuple[str, str]:
@@ -110,6 +145,18 @@ def _policy(path: str | None, daemon_uid: int | None) -> Policy | None:
     if path is not None:
         return read_policy(path)
     return None if daemon_uid in (None, os.geteuid()) else Policy()
+
+
+def _ready() -> None:
+    """Tells systemd, if it wants to know, that the executor listens; again after each handover. See sd_notify(3)."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.sendto(b"READY=1", address.replace("@", "\0", 1) if address[0] == "@" else address)
+    except OSError as error:
+        note(f"cannot tell systemd that it is ready: {error}")
 
 
 def _seal() -> None:

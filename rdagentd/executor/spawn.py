@@ -121,6 +121,8 @@ def _become(uid: int | None, gid: int | None, groups: list[int] | None) -> Itera
         os.setresgid(gid, gid, gid)
     if uid is not None and (uid, uid, uid) != os.getresuid():
         yield f"uid: {uid}"
+        for fd in (1, 2):  # or it could write to them, yet not open /dev/stdout or /dev/stderr
+            os.fchown(fd, uid, -1)
         os.setresuid(uid, uid, uid)
 
 

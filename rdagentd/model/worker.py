@@ -65,7 +65,8 @@ class Worker:
     times of the ends that count against retries and the breaker. due: monotonic time of the state's own deadline (end of the
     backoff, next step of the stop ladder, half-open of the breaker). deadline: monotonic time of the run-time limit;
     time_left: what is left of it while paused. step: position on the stop ladder. cause: the exit kind that a stop under way
-    will be given, if it was not a wish. order: place in the queue among equals.
+    will be given, if it was not a wish. order: place in the queue among equals. source: the file of workers.d that declares
+    it, None if somebody submitted it; orphaned: that file is gone.
     """
 
     name: str
@@ -88,3 +89,5 @@ class Worker:
     then: Then = Then.REST
     order: int = 0
     half_open: bool = False
+    source: str | None = None
+    orphaned: bool = False

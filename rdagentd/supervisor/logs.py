@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 from attrs import frozen
@@ -56,14 +57,25 @@ class LogReader:
         except FileNotFoundError:
             return 0
 
-    def at_time(self, seconds: float) -> int:
-        """First offset that arrived at `seconds` since the epoch or later; the end if none did."""
-        wanted = int(seconds * 1e6)
-        for base in self.segments():
-            records = self._index(base)
-            if records and records[-1][1] >= wanted:
-                return next(offset for offset, micros in records if micros >= wanted)
-        return self.bounds()[1]
+    def at_time(self, seconds: float, now: float) -> int:
+        """First offset that arrived at `seconds` since the epoch or later; the end if none did. now: the clock as it is.
+
+        A clock that was set back leaves stamps that are yet to come. What bears them arrived before what came next, by as much
+        as they differ from the last of them.
+        """
+        wanted, latest, end = int(seconds * 1e6), int(now * 1e6), self.bounds()[1]
+        records = chain.from_iterable(map(self._index, self.segments()))
+        ahead: list[tuple[int, int]] = []
+        for offset, micros in chain(records, [(end, latest)]):
+            ahead.append((offset, micros))
+            if micros > latest:
+                continue
+            shift = ahead[-2][1] - micros if len(ahead) > 1 else 0
+            for place, stamp in ahead:
+                if min(stamp - shift * (stamp > latest), micros) >= wanted:
+                    return place
+            ahead.clear()
+        return end
 
     def tail(self, lines: int, start: int, end: int) -> int:
         """Offset at which the last `lines` lines between start and end begin."""

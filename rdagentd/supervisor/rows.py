@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -29,10 +30,19 @@ def run_row(run: Run) -> dict[str, Any]:
     usage = run.usage
     return {
         "id": run.id, "attempt": run.attempt, "revision": run.revision, "pid": run.pid, "started_at": run.started_at,
-        "ended_at": run.ended_at, "exit": exit_row(run.exit), "log_start": dict(run.log_start), "log_end": dict(run.log_end),
+        "ended_at": run.ended_at, "since_boot": since_boot(run),
+        "exit": exit_row(run.exit), "log_start": dict(run.log_start), "log_end": dict(run.log_end),
         "container": run.container,
         "usage": usage and asdict(usage),
     }  # fmt: skip
+
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def since_boot(run: Run) -> float | None:
+    """Seconds after boot at which a run began: how long it lasts is true by CLOCK_BOOTTIME, whatever the clock was set to."""
+    return run.start_ticks / _TICKS if run.start_ticks else None
 
 
 def worker_row(engine: Engine, worker: Worker, now: float) -> dict[str, Any]:
@@ -53,7 +63,14 @@ def worker_row(engine: Engine, worker: Worker, now: float) -> dict[str, Any]:
         "priority": spec.queue.priority,
         "labels": dict(spec.labels),
         "command": list(spec.command),
-        "run": run and {"id": run.id, "pid": run.pid, "started_at": run.started_at, "ended_at": run.ended_at},
+        "run": run
+        and {
+            "id": run.id,
+            "pid": run.pid,
+            "started_at": run.started_at,
+            "ended_at": run.ended_at,
+            "since_boot": since_boot(run),
+        },
         "exit": exit_row(run.exit) if run else None,
         "due_in": None if worker.due is None else max(0.0, worker.due - now),
     }

@@ -3,7 +3,8 @@
 Whatever is waiting when the loop turns becomes one batch: the engine decides each, all that must be kept goes into one
 transaction, and when that is on disk the other effects are carried out and the askers answered. One batch is under way at a
 time, so the order of events is the order of effects. If a batch cannot be kept, the engine takes it back: who asked is told
-why, and what merely happened is taken up again later.
+why, and what merely happened is taken up again later. Only a daemon that takes its workers along does not wait for the disk:
+whoever stops it means it.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ class Supervisor:
         self._queue: deque[_Item] = deque()
         self._busy = False
         self._batch_since = 0.0
+        self._insists = False
         self._loop = asyncio.get_running_loop()
 
     def begin(self, effects: Sequence[fx.Effect], meta: SetMeta) -> None:
@@ -116,6 +118,7 @@ class Supervisor:
             return
         now, wall = time.monotonic(), time.time()
         self._batch_since = now
+        self._insists = self.engine.draining or isinstance(batch[0].event, ev.DrainRequested)
         effects = self._decide_all(batch, now)
         writes = _writes(effects, wall)
         writes += [item.meta for item in batch if item.meta]
@@ -165,27 +168,35 @@ class Supervisor:
         self._batch_since = 0.0
         error = done.exception()
         if error is not None:
-            self._take_back(batch, error)
+            self._not_kept(batch, effects, error)
             return
         if self.store_error is not None:
             log.info("the state database can be written again")
             self.store_error = None
         self._carry_out(batch, effects, writes, done.result())
 
+    def _not_kept(self, batch: list[_Item], effects: list[fx.Effect], error: BaseException) -> None:
+        first, self.store_error = self.store_error is None, str(error)
+        self._forgetting_kept = "unknown"
+        if self._insists and not any(item.answer for item in batch):
+            if first:
+                log.error("%s; leaving all the same: the next daemon judges the runs by how they ended", error)
+            self._carry_out(batch, [effect for effect in effects if not isinstance(effect, _PROMISES)], [], [])
+            return
+        if first:
+            log.error("%s; nothing is started or stopped until it can be kept", error)
+        self._take_back(batch, error)
+
     def _take_back(self, batch: list[_Item], error: BaseException) -> None:
         """Nothing of the batch was kept, so nothing of it has happened."""
         self.engine.rollback()
-        self._forgetting_kept = "unknown"
-        if self.store_error is None:
-            log.error("%s; nothing is started or stopped until it can be kept", error)
-        self.store_error = str(error)
         for item in batch:
             if item.answer is not None and not item.answer.done():
                 item.answer.set_exception(ProtocolError(UNAVAILABLE, str(error)))
         again = [item for item in batch if item.answer is None]
         if not again and not self._queue:  # something small to try with, so that it is known when the trouble is over
             again = [_Item(None, meta=SetMeta("tried_at", str(time.time())))]
-        self._queue.extendleft(reversed(again))
+        self._queue = deque(sorted([*again, *self._queue], key=_is_no_drain))
         self._loop.call_later(_RETRY, self._decide)
         self.on_change()
 
@@ -322,8 +333,18 @@ _LOUD = {
     "failed": logging.WARNING,
     "breaker_open": logging.WARNING,
     "killing": logging.WARNING,
+    "orphaned": logging.WARNING,
 }
 """Story kinds that belong into the daemon's own log too."""
+
+
+_PROMISES = (fx.Spawn, fx.Ack, fx.Forget)
+"""Effects that nobody must see before what they follow from is on disk."""
+
+
+def _is_no_drain(item: _Item) -> bool:
+    """Sorts the wish to leave before all else: nothing is started after it."""
+    return not isinstance(item.event, ev.DrainRequested)
 
 
 _POINTS: dict[type[Any], str] = {fx.Spawn: "before-ask-spawn", fx.Ack: "before-send-ack", fx.Forget: "before-forget"}

@@ -11,7 +11,7 @@ from rdagentd.core.engine import BEHIND, Engine
 from rdagentd.drivers.limits import Unmet
 from rdagentd.model.run import ExitKind, Run
 from rdagentd.model.worker import State, Worker
-from rdagentd.supervisor.rows import worker_row
+from rdagentd.supervisor.rows import since_boot, worker_row
 
 
 def why(engine: Engine, worker: Worker, runs: Sequence[Run], now: float, unmet: Sequence[Unmet] = ()) -> dict[str, Any]:
@@ -39,14 +39,20 @@ def _starting(engine: Engine, worker: Worker, now: float) -> str:
 def _running(engine: Engine, worker: Worker, now: float) -> str:
     run = worker.run
     pid = run.pid if run else None
-    since = (
-        "" if run is None or run.started_at is None else f" for {format_duration(max(0, time.time() - run.started_at))}"
-    )
+    since = "" if run is None or run.started_at is None else f" for {format_duration(_lasts(run))}"
     limit = (
         "" if worker.deadline is None else f"; its time limit comes in {format_duration(max(0, worker.deadline - now))}"
     )
     what = f"container {run.container[:12]}" if run and run.container else f"process {pid}"
     return f"{worker.name} is running{since} as {what} (attempt {worker.attempt}){limit}."
+
+
+def _lasts(run: Run) -> float:
+    """Seconds since a run began."""
+    began = since_boot(run)
+    if began is None:
+        return max(0, time.time() - (run.started_at or 0))
+    return max(0, time.clock_gettime(time.CLOCK_BOOTTIME) - began)
 
 
 def _paused(engine: Engine, worker: Worker, now: float) -> str:
@@ -118,6 +124,9 @@ def _past(worker: Worker, runs: Sequence[Run]) -> list[str]:
 def _hints(worker: Worker) -> list[str]:
     """What somebody could do."""
     name, ended = worker.name, worker.run.exit if worker.run else None
+    if worker.orphaned:
+        gone = f"Its file {worker.source} is gone"
+        return [f"{gone}: put it back and reload, or forget the worker: rdagentctl remove {name}"]
     if worker.state is State.PAUSED:
         return [f"To let it go on: rdagentctl resume {name}"]
     if worker.state not in (State.FAILED, State.BACKOFF, State.STOPPED):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import resource
 import socket
 from pathlib import Path
 
@@ -217,6 +218,37 @@ def test_five_hundred_idle_connections_do_not_stop_the_next(host: LiveDaemon) ->
         for connection in idle:
             connection.close()
     assert MAX_CONNECTIONS > 501
+
+
+def test_more_clients_than_descriptors_allow_are_told_so(host: LiveDaemon) -> None:
+    assert host.process is not None
+    whole = resource.prlimit(host.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(host.process.pid, resource.RLIMIT_NOFILE, (100, whole[1]))
+    held = [host.connect() for _ in range(60)]
+    error = held[-1].receive()["error"]
+    assert (error["code"], error["message"]) == (
+        "over_capacity",
+        "cannot serve: 50 clients are connected; try again later",
+    )
+    assert held[0].call("ping")["pid"]
+    resource.prlimit(host.process.pid, resource.RLIMIT_NOFILE, whole)
+    for client in held:
+        client.close()
+    assert host.connect().call("ping")["pid"]
+
+
+def test_a_daemon_without_a_descriptor_left_waits_for_one(host: LiveDaemon) -> None:
+    assert host.process is not None
+    whole = resource.prlimit(host.process.pid, resource.RLIMIT_NOFILE)
+    before = host.said().count("accept")
+    resource.prlimit(host.process.pid, resource.RLIMIT_NOFILE, (4, whole[1]))
+    waiting = [host.connect() for _ in range(20)]
+    eventually(lambda: host.said().count("accept() out of system resource") > before, "lack of descriptors")
+    resource.prlimit(host.process.pid, resource.RLIMIT_NOFILE, whole)
+    assert all(client.call("ping")["pid"] for client in waiting)
+    assert host.said().count("accept() out of system resource") - before < 20
+    for client in waiting:
+        client.close()
 
 
 def test_a_thousand_requests_in_one_write_are_all_answered(client: Client) -> None:

@@ -241,6 +241,61 @@ def test_one_client_s_many_requests_come_between_few_of_another(
     serve(tmp_path, test)
 
 
+def test_who_leaves_answers_what_it_has_read_and_waits_for_nothing_else(tmp_path: Path, monkeypatch) -> None:
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def handler(context: object, args: object) -> str:
+        asked.set()
+        await answer.wait()
+        return "done"
+
+    async def lasting(context: object, args: object) -> None:
+        await asyncio.Event().wait()
+
+    operation(monkeypatch, handler)
+    monkeypatch.setitem(OPERATIONS, "wait", Operation(Access.VIEW, lasting, lasts=True))
+
+    async def test(server: Server, connect: Callable[[], Awaitable[Talk]]) -> None:
+        asks, waits, idle = await connect(), await connect(), await connect()
+        waits.ask(1, "wait")
+        idle.ask(1, "ping")
+        assert await idle.hear()
+        asks.ask(1, "test")
+        asks.ask(2, "test")
+        await asyncio.wait_for(asked.wait(), 20)
+        leaving = asyncio.create_task(server.leave())
+        assert await waits.hear() is await idle.hear() is None
+        assert not leaving.done()
+        asks.ask(3, "test")
+        answer.set()
+        assert [(await asks.hear())["id"] for _ in range(2)] == [1, 2]  # type: ignore[index]
+        with pytest.raises(ConnectionResetError):  # how a client knows that the third was not read
+            await asks.hear()
+        await leaving
+        with pytest.raises(ConnectionRefusedError):
+            await connect()
+
+    serve(tmp_path, test)
+
+
+def test_who_leaves_answers_who_was_accepted_that_very_moment(tmp_path: Path) -> None:
+    async def test(server: Server, connect: Callable[[], Awaitable[Talk]]) -> None:
+        loop, made = asyncio.get_running_loop(), len(server.connections)
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(str(tmp_path / "s"))
+        while len(server.connections) == made and not any(
+            "_accept_connection2" in repr(task) for task in asyncio.all_tasks()
+        ):
+            await asyncio.sleep(0)
+        await server.leave()
+        assert server.connections == set()
+        connection.settimeout(20)
+        assert await loop.run_in_executor(None, connection.recv, 1) == b""
+        connection.close()
+
+    serve(tmp_path, test)
+
+
 def test_a_viewer_may_only_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rdagentd.api.peer.Roles.of", lambda roles, uid, gids: Access.VIEW)
 

@@ -41,6 +41,14 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
     made.socket.close()
 
 
+def test_why_it_cannot_start_is_told(daemon: LiveDaemon, manager: Manager, tmp_path: Path) -> None:
+    config = tmp_path / "rdagentd.toml"
+    config.write_text("keep_runs = 0\nkep_events = 1\n")
+    daemon.start("--config", str(config), env={"NOTIFY_SOCKET": str(manager.path)}, ready=False)
+    assert manager.hear("STATUS")["STATUS"].startswith(f"cannot read {config}: keep_runs: 0 is out of range")
+    assert daemon.wait() == 78
+
+
 def test_the_life_of_a_unit(daemon: LiveDaemon, manager: Manager, tmp_path: Path) -> None:
     config = tmp_path / "rdagentd.toml"
     config.write_text("")
@@ -65,6 +73,10 @@ def test_the_life_of_a_unit(daemon: LiveDaemon, manager: Manager, tmp_path: Path
     assert said.startswith(f"cannot reload: cannot read {config}: keep_runs: 0 is out of range")
     assert said.endswith("the configuration stays as it was")
     assert manager.hear("READY") == {"READY": "1"}
+
+    config.write_text("")
+    daemon.process.send_signal(signal.SIGHUP)
+    assert manager.hear("STATUS") == {"STATUS": "idle"}
 
     client.submit("patient", "sleep", "1000", stop={"signals": ["SIGINT", "SIGTERM"], "interval": 50, "grace": 850})
     client.wait("patient", until="running")

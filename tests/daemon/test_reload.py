@@ -78,3 +78,50 @@ def test_a_daemon_that_starts_again_does_not_touch_what_runs(daemon: LiveDaemon,
     assert again is not None
     assert pids(again) == before
     assert [row["restarts"] for row in again.status()] == [0, 0]
+
+
+def actions(client: Client) -> dict[str, str]:
+    return {change["name"]: change["action"] for change in client.call("reload")["changes"]}
+
+
+def test_a_worker_whose_file_is_gone_is_stopped_and_kept_and_those_of_people_are_not_touched(
+    daemon: LiveDaemon, places
+) -> None:
+    client, _, directory = places
+    client.submit("mine", "sleep", "1000")
+    before = pids(client) | {row["name"]: row["run"]["pid"] for row in client.wait("mine", until="running")}
+    (directory / "one.toml").rename(directory / "one.toml.disabled")
+    assert actions(client) == {"one": "stop", "two": "none"}
+    client.wait("one", until="rest")
+    assert "workers.d/one.toml is gone: put it back and reload, or forget the worker: rdagentctl remove one" in (
+        " ".join(client.call("why", select={"names": ["one"]})[0]["sentences"])
+    )
+    assert actions(client) == {"two": "none"}
+    assert {name: client.worker(name)["run"]["pid"] for name in ("mine", "two")} == {
+        name: before[name] for name in ("mine", "two")
+    }
+    (directory / "one.toml.disabled").rename(directory / "one.toml")
+    assert actions(client) == {"one": "start", "two": "none"}
+    client.wait("one", until="running")
+    assert client.worker("one")["revision"] == 1
+
+
+def test_a_file_that_went_while_the_daemon_was_down_is_noticed_at_its_start(daemon: LiveDaemon, places) -> None:
+    client, config, directory = places
+    pids(client)
+    daemon.kill()
+    (directory / "one.toml").unlink()
+    again = daemon.start("--config", str(config))
+    assert again is not None
+    again.wait("one", until="rest")
+    assert again.worker("two")["state"] == "running"
+
+
+def test_a_worker_that_somebody_submitted_stays_theirs_though_a_file_has_its_name(daemon: LiveDaemon, places) -> None:
+    client, _, directory = places
+    client.submit("mine", "sleep", "1000")
+    (directory / "mine.toml").write_text("command = ['sleep', '1000']\n")
+    client.call("reload")
+    (directory / "mine.toml").unlink()
+    assert "mine" not in actions(client)
+    assert client.wait("mine", until="running")[0]["want"] == "up"

@@ -43,7 +43,9 @@ def test_an_owner_without_a_name_is_a_number() -> None:
     assert who.environment["HOME"] == "/" and who.environment["USER"] == "54321"
 
 
-@pytest.mark.parametrize(("user", "group"), [("no-such-user", None), ("54321", None), ("daemon", "no-such-group")])
+@pytest.mark.parametrize(
+    ("user", "group"), [("no-such-user", None), ("54321", None), ("²", None), ("daemon", "no-such-group")]
+)
 def test_who_is_unknown_is_named(user: str, group: str | None) -> None:
     with pytest.raises(UnknownUserError, match=f"cannot find (user|group) '{group or user}'"):
         identify(user, group, 0, 0)

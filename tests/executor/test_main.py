@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.executor.conftest import PYTHON, TIMEOUT, Executor, lines_of
+from tests.executor.conftest import PYTHON, TIMEOUT, Executor, lines_of, needs_root
 
 
 @pytest.mark.parametrize(
@@ -18,7 +21,7 @@ from tests.executor.conftest import PYTHON, TIMEOUT, Executor, lines_of
         ["--state-dir", "x"],
         ["--state-dir", "x", "--log-dir", "y", "--socket"],
         ["--state-dir", "x", "--log-dir", "y", "--socket", "z", "--more", "1"],
-        ["--state-dir", "x", "--log-dir", "y", "--socket", "z", "--log-gid", "staff"],
+        ["--state-dir", "x", "--log-dir", "y", "--socket", "z", "--log-gid"],
     ],
 )
 def test_wrong_arguments(arguments: list[str]) -> None:
@@ -27,6 +30,52 @@ def test_wrong_arguments(arguments: list[str]) -> None:
     )
     assert done.returncode == 2
     assert b"usage: rdagentd executor" in done.stderr and done.stdout == b""
+
+
+@pytest.mark.parametrize(("option", "kind"), [("--daemon-uid", "getpwnam"), ("--log-gid", "getgrnam")])
+def test_a_name_that_this_host_does_not_know(idle: Executor, option: str, kind: str) -> None:
+    idle.arguments = [option, "no-such-name"]
+    done = subprocess.run(idle.command, check=False, capture_output=True, timeout=TIMEOUT, text=True)
+    assert done.returncode == 78
+    assert f"cannot start: cannot use the arguments: {kind}(): name not found: 'no-such-name'" in done.stderr
+
+
+@needs_root
+def test_names_do_as_well_as_numbers(idle: Executor) -> None:
+    nobody = pwd.getpwnam("nobody")
+    idle.arguments = ["--daemon-uid", "nobody", "--log-gid", grp.getgrgid(nobody.pw_gid).gr_name]
+    idle.start()
+    assert idle.path.stat().st_uid == nobody.pw_uid
+    assert idle.run("true")["stage"] == "policy", "not as root: another user gives the orders"
+
+
+def test_systemd_is_told_when_it_listens_and_after_each_replacement(idle: Executor, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(TIMEOUT)
+        idle.environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        idle.start()
+        assert manager.recv(4096) == b"READY=1"
+        assert idle.client is not None
+        idle.client.send("reexec")
+        assert manager.recv(4096) == b"READY=1"
+        idle.connect()
+        idle.run("env")
+        assert b"NOTIFY_SOCKET" not in idle.log()
+
+
+def test_an_abstract_socket_is_told_too(idle: Executor) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind("")  # the kernel chooses an abstract address; unix(7)
+        manager.settimeout(TIMEOUT)
+        idle.environment = {"NOTIFY_SOCKET": "@" + manager.getsockname()[1:].decode()}
+        idle.start()
+        assert manager.recv(4096) == b"READY=1"
+
+
+def test_nobody_to_tell_is_no_reason_not_to_start(idle: Executor, tmp_path: Path) -> None:
+    idle.environment = {"NOTIFY_SOCKET": str(tmp_path / "gone")}
+    assert idle.start().run("true")["code"] == 0
 
 
 def test_two_executors(executor: Executor) -> None:

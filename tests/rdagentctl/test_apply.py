@@ -89,6 +89,15 @@ def test_a_file_that_is_not_there(ctl: Ctl) -> None:
     assert (done.returncode, done.stderr) == (2, "cannot read nope.toml: no such file or directory\n")
 
 
+def test_reload_shows_workers_whose_file_went_or_came_back(fake: FakeDaemon, ctl: Ctl) -> None:
+    changes = [{"name": name, "action": name, "fields": []} for name in ("stop", "start")]
+    fake.answers = {"reload": lambda args: {"changes": changes}}
+    assert ctl("reload").stdout == (
+        "- stop is stopped: its file is gone; `rdagentctl remove` forgets it\n"
+        "+ start starts: its file is back\n2 changes, 0 workers unchanged\n"
+    )
+
+
 def test_reload_shows_the_same(fake: FakeDaemon, ctl: Ctl) -> None:
     fake.answers = {"reload": lambda args: {"changes": CHANGES[:2]}}
     assert ctl("reload").stdout == "".join(DIFF.splitlines(True)[:3]) + "2 changes, 0 workers unchanged\n"

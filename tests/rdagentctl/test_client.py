@@ -136,6 +136,53 @@ def test_a_call_without_an_answer_times_out(fake: FakeDaemon) -> None:
         Client(fake.path).call("wait", within=0.05)
 
 
+@pytest.mark.parametrize("when", ["before it was asked", "before it has read the request"])
+def test_what_a_leaving_daemon_has_not_read_is_asked_of_the_next(tmp_path: Path, monkeypatch, when: str) -> None:
+    path = str(tmp_path / "sock")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(1)
+    connect = module._connect
+
+    def connected(where: str) -> object:
+        monkeypatch.setattr(module, "_connect", connect)
+        connection = connect(where)
+        accepted, _ = listener.accept()
+        listener.close()
+        os.unlink(path)
+        if when == "before it was asked":
+            accepted.close()
+        else:
+            threading.Timer(0.1, accepted.close).start()
+        return connection
+
+    monkeypatch.setattr(module, "_connect", connected)
+    threads = threading.Timer(0.3, lambda: daemons.append(FakeDaemon(path, {"submit": lambda args: "done"})))
+    daemons: list[FakeDaemon] = []
+    monkeypatch.setattr(module, "PAUSE", 0.5)
+    threads.start()
+    assert Client(path).call("submit", {"spec": {}}) == "done"
+    assert daemons[0].args("submit") == [{"spec": {}}]
+    daemons[0].close()
+
+
+def test_a_daemon_that_cannot_start_is_not_waited_for(fake: FakeDaemon) -> None:
+    error = ProtocolError(UNAVAILABLE, "cannot read the configuration: line 3", {"down": True})
+    fake.answers = {"wait": lambda args: Raw(pack({"id": None, "ok": False, "error": error.to_wire()}))}
+    client = Client(fake.path)
+    with pytest.raises(Failure, match="line 3") as caught:
+        resume(client, lambda: client.call("wait"))
+    assert caught.value.exit_code == 69
+    assert len(fake.args("wait")) == 1
+
+
+def test_what_a_daemon_has_read_is_not_asked_twice(fake: FakeDaemon) -> None:
+    fake.answers = {"submit": lambda args: Raw(b"")}
+    with pytest.raises(UnreachableError, match="closed the connection"):
+        Client(fake.path).call("submit")
+    assert len(fake.args("submit")) == 1
+
+
 def test_resume_goes_on_with_the_next_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PAUSE", 0.01)
     path = str(tmp_path / "sock")

@@ -53,6 +53,13 @@ def test_long_shows_what_each_uses(fake: FakeDaemon, ctl: Ctl) -> None:
     assert first[5:11] == ["-"] * 6
 
 
+def test_how_long_it_runs_is_true_on_a_clock_that_was_set(fake: FakeDaemon, ctl: Ctl) -> None:
+    began = time.clock_gettime(time.CLOCK_BOOTTIME) - 7500
+    run = {"id": "x", "pid": 42, "started_at": time.time() + 86400, "ended_at": None, "since_boot": began}
+    fake.answers = {"status": lambda args: [row("web", run=run)]}
+    assert "web   running  2h05m" in ctl("status").stdout
+
+
 def test_no_workers(fake: FakeDaemon, ctl: Ctl) -> None:
     fake.answers = {"status": lambda args: []}
     done = ctl("status")

@@ -6,6 +6,7 @@ import tempfile
 from bisect import bisect_left
 from pathlib import Path
 
+import pytest
 from attrs import define
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -103,7 +104,29 @@ def test_a_time_finds_the_first_byte_that_arrived_then_or_later(log, seconds) ->
         reader = put(Path(directory), segments)
         place = bisect_left([micros for _, micros in written.times], int(seconds * 1e6))
         expected = written.times[place][0] if place < len(written.times) else written.end
-        assert reader.at_time(seconds) == expected
+        assert reader.at_time(seconds, 1e9) == expected
+
+
+@pytest.mark.parametrize(
+    ("stamps", "since", "expected"),
+    [
+        ([10, 11, 90, 91, 12, 13, 14], 13, 5),  # set forward and back: the last seconds, as if nothing had been
+        ([10, 11, 90, 91, 12, 13, 14], 12, 3),
+        ([10, 11, 90, 91, 12, 13, 14], 11, 1),
+        ([50, 51, 52, 12, 13, 14], 13, 4),  # set back
+        ([50, 51, 52, 12, 13, 14], 11, 1),
+        ([50, 51, 52, 12, 13, 14], 5, 0),
+        ([12, 13, 2, 3, 14], 13, 1),  # set back and forward: nothing is left out
+        ([12, 90, 91], 13, 1),  # set back, and nothing came since
+        ([12, 90, 91], 14, 2),
+        ([12, 13, 14], 15, 3),
+    ],
+)
+def test_a_clock_that_was_set_hides_nothing_and_brings_up_nothing_old(tmp_path: Path, stamps, since, expected) -> None:
+    index = [(place, stamp * 10**6) for place, stamp in enumerate(stamps)]
+    half = len(index) // 2
+    reader = put(tmp_path, [(0, b"x" * half, index[:half]), (half, b"x" * (len(index) - half), index[half:])])
+    assert reader.at_time(since, now=14.5) == expected
 
 
 def test_a_long_piece_is_cut(tmp_path: Path) -> None:
@@ -136,11 +159,11 @@ def test_a_torn_index_and_a_missing_one_leave_the_bytes_readable(tmp_path: Path)
         file.write(b"torn")
     (tmp_path / index_name(3)).unlink()
     assert list(reader.pieces(0, 6)) == [Piece(0, 1.0, b"a"), Piece(1, 2.0, b"bc"), Piece(3, None, b"def")]
-    assert reader.at_time(1.5) == 1
+    assert reader.at_time(1.5, 1e9) == 1
 
 
 def test_a_log_that_is_not_there_is_empty(tmp_path: Path) -> None:
     reader = LogReader(tmp_path / "nobody" / "out")
     assert reader.bounds() == (0, 0)
     assert list(reader.pieces(0, 10)) == []
-    assert reader.tail(5, 0, 0) == reader.at_time(1.0) == 0
+    assert reader.tail(5, 0, 0) == reader.at_time(1.0, 1e9) == 0

@@ -109,6 +109,34 @@ def test_what_happened_meanwhile_is_taken_up_again_in_order(monkeypatch: pytest.
     in_shell(test)
 
 
+def test_a_daemon_that_takes_its_workers_along_does_not_wait_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(shell: Shell) -> None:
+        monkeypatch.setattr(module, "_RETRY", 0.001)
+        shell.supervisor.post(ev.GroupsChanged({"default": 1}))
+        await shell.submit()
+        await shell.submit("waits")
+        run = shell.engine.workers["w"].run
+        assert run is not None
+        shell.supervisor.started(HeldRun("w", run.id, 42, 1, 5.0))
+        await shell.turns()
+        shell.diary.clear()
+        shell.store.failure = "disk full"
+        shell.supervisor.post(ev.GroupsChanged({"default": 2}))  # the other could start, had the wish to leave not come
+        shell.supervisor.post(ev.DrainRequested())
+        while "signal" not in words(shell):
+            await asyncio.sleep(0.001)
+        assert shell.engine.draining
+        with pytest.raises(ProtocolError, match="disk full"):
+            await shell.supervisor.ask(submit("late"))
+        shell.supervisor.ended(EndedRun("w", run.id, CODE, 6.0, None))
+        while shell.engine.live():
+            await asyncio.sleep(0.001)
+        assert set(words(shell)) == {"failed", "signal"}, "nothing is started, and the executor keeps the end"
+        assert "late" not in shell.engine.workers
+
+    in_shell(test)
+
+
 def test_it_is_noticed_that_the_trouble_is_over_although_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(shell: Shell) -> None:
         monkeypatch.setattr(module, "_RETRY", 0.001)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
@@ -131,6 +132,13 @@ def test_a_queued_worker_names_those_who_hold_its_slots() -> None:
     engine.queue.set_slots({"gpu": 7})
     (sentence,) = why(engine, queued, [], NOW)["sentences"]
     assert "group gpu (7 of 7 taken" in sentence and "and 2 more" in sentence and "h0" in sentence
+
+
+def test_how_long_it_runs_is_true_on_a_clock_that_was_set_forward_by_a_day() -> None:
+    booted = time.clock_gettime(time.CLOCK_BOOTTIME)
+    run = evolve(live(), started_at=time.time() - 86400, start_ticks=int((booted - 30) * os.sysconf("SC_CLK_TCK")))
+    running = Worker("w", SPEC, 0, state=State.RUNNING, run=run)
+    assert "running for 30" in why(engine_with(running), running, [], NOW)["sentences"][0]
 
 
 def test_a_queued_worker_says_that_the_executor_is_away() -> None:

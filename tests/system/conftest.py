@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,19 +36,20 @@ def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
 @pytest.fixture(scope="session")
 def bench_tools(say: Callable[[str], None]) -> None:
     """Have qemu and mmdebstrap; without them and without root nothing here can run."""
-    missing = image.missing_tools()
     if os.geteuid() != 0:
         reason = "building machines needs root"
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
-    if missing:
-        image.install_tools(missing, say)
+    with image.lock("tools"):
+        if missing := image.missing_tools():
+            image.install_tools(missing, say)
 
 
 @pytest.fixture(scope="session")
 def package(bench_tools: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The .deb of this checkout."""
     build = Path(__file__).parents[2] / "packaging" / "deb" / "build"
-    built = subprocess.run([build, tmp_path_factory.mktemp("package")], check=True, stdout=subprocess.PIPE, text=True)
+    with image.lock("tools"):  # it installs what it is built with
+        built = subprocess.run([build, tmp_path_factory.mktemp("deb")], check=True, stdout=subprocess.PIPE, text=True)
     return Path(built.stdout.splitlines()[-1])
 
 
@@ -59,9 +60,12 @@ def release(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def machine(release: str, bench_tools: None, say: Callable[[str], None]) -> Iterator[Machine]:
-    """A machine of each release, freshly booted for this file."""
-    with Machine(image.image(release, say)) as machine:
+def machine(
+    release: str, bench_tools: None, say: Callable[[str], None], request: pytest.FixtureRequest
+) -> Iterator[Machine]:
+    """A machine of each release, freshly booted for this file; without the package's dependencies where it says BARE."""
+    bare = getattr(request.module, "BARE", False)
+    with Machine(image.image(release, say, bare=bare)) as machine:
         yield machine
 
 
@@ -73,7 +77,9 @@ def journal_mark(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Put the journal of a failed scenario into its report."""
     report = yield
     machine = getattr(item, "funcargs", {}).get("machine")

@@ -1,11 +1,14 @@
-"""Disk images of bare Debian machines, made by mmdebstrap; kept under .cache/system by the hash of what made them."""
+"""Disk images of Debian machines, made by mmdebstrap; kept under .cache/system by the hash of what made them."""
 
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import attrs
 
@@ -16,8 +19,12 @@ GUEST = HERE / "guest"
 RELEASES = {"bookworm": "Debian 12, systemd 252", "trixie": "Debian 13, systemd 257"}
 KERNEL_RELEASE = "bookworm"  # trixie's 6.12 crashes at random under qemu 7.2 without KVM: both boot Debian 12's 6.1
 BASE_PACKAGES = "systemd-sysv,dbus,udev,kmod,iproute2,procps"
-# For the local repository: what rdagentd's package depends on, and their closure. The machine itself has none of it.
-REPOSITORY_PACKAGES = "python3 python3-attr python3-cattr python3-msgpack python3-sdnotify python3-daemon"
+# For the local repository, with their closure: what rdagentd's package depends on, and what its scenarios look at it with.
+# The bare machine has none of it; the ready one, which saves a minute a boot, has it all.
+REPOSITORY_PACKAGES = (
+    "python3 python3-attr python3-cattr python3-msgpack python3-sdnotify python3-daemon"
+    " autopkgtest dpkg-dev bash-completion fish man-db zsh"
+)
 
 # Program → Debian package. A person who is not root installs them beforehand.
 TOOLS = {
@@ -50,26 +57,37 @@ def install_tools(packages: list[str], say: Callable[[str], None]) -> None:
         subprocess.run(["apt-get", "--quiet=2", *command], check=True, env=environment, timeout=600)
 
 
-def image(release: str, say: Callable[[str], None]) -> Image:
-    """Return the image of a release, built if it is not in the cache (a minute). Raises CalledProcessError."""
+@contextmanager
+def lock(name: str) -> Iterator[None]:
+    """Hold back other processes on this checkout that want the same; the releases may be tried at the same time."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"lock-{name}").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def image(release: str, say: Callable[[str], None], *, bare: bool = False) -> Image:
+    """Return the image of a release, built if it is not in the cache (two minutes). Raises CalledProcessError."""
     kernels = _built(KERNEL_RELEASE, say)
-    return Image(_built(release, say) / "disk", kernels / "vmlinuz", kernels / "initrd.img")
+    disk = _built(release, say) / ("bare" if bare else "ready")
+    return Image(disk, kernels / "vmlinuz", kernels / "initrd.img")
 
 
 def _built(release: str, say: Callable[[str], None]) -> Path:
     directory = CACHE / f"{release}-{_recipe_hash()}"
-    if directory.exists():
-        return directory
-    for stale in CACHE.glob(f"{release}-*"):
-        shutil.rmtree(stale)
-    if release != KERNEL_RELEASE:
-        _built(KERNEL_RELEASE, say)
-    say(f"building a machine of {RELEASES[release]} (about a minute)")
-    unfinished = CACHE / f"unfinished-{release}"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    _build(release, unfinished)
-    unfinished.rename(directory)
+    with lock(release):
+        if directory.exists():
+            return directory
+        for stale in CACHE.glob(f"{release}-*"):
+            shutil.rmtree(stale)
+        if release != KERNEL_RELEASE:
+            _built(KERNEL_RELEASE, say)
+        say(f"building a machine of {RELEASES[release]} (about two minutes)")
+        unfinished = CACHE / f"unfinished-{release}"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        _build(release, unfinished)
+        unfinished.rename(directory)
     return directory
 
 
@@ -101,10 +119,16 @@ def _build(release: str, directory: Path) -> None:
         for mount_point in ("dev", "proc", "sys", "run"):
             shutil.rmtree(root / mount_point)
             (root / mount_point).mkdir(mode=0o755)
-        _run(log, "mkfs.ext4", "-q", "-L", "root", "-d", str(root), str(directory / "disk"), "3G")
+        _make_disk(log, root, directory / "bare")
+        _run(log, "unshare", "--mount", f"{GUEST}/furnish", str(root))
+        _make_disk(log, root, directory / "ready")
     shutil.rmtree(root)
 
 
-def _run(log: object, *command: str) -> None:
+def _make_disk(log: BinaryIO, root: Path, disk: Path) -> None:
+    _run(log, "mkfs.ext4", "-q", "-L", "root", "-d", str(root), str(disk), "3G")
+
+
+def _run(log: BinaryIO, *command: str) -> None:
     environment = os.environ | {"PACKAGES": REPOSITORY_PACKAGES}
     subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT, env=environment, timeout=900)

@@ -9,6 +9,8 @@ import pytest
 
 from .machine import Machine
 
+BARE = True  # apt finds the dependencies and brings them
+
 # It counts, and ends gracefully: what it printed shows whether a line is missing, doubled, or a second one of it ran.
 COUNTER = "trap 'echo ended; exit 0' TERM; n=0; while :; do n=$((n+1)); echo $n; sleep 0.5 & wait $!; done"
 
@@ -113,13 +115,6 @@ def test_an_exit_while_the_daemon_is_dead_is_known_afterwards(machine: Machine) 
     assert row(machine, "counter")["run"] == counter
 
 
-def test_a_client_in_the_middle_of_a_restart_is_answered(machine: Machine) -> None:
-    machine.check(
-        "systemctl restart --no-block rdagentd; for n in 1 2 3 4 5 6 7 8 9 10; do rdagentctl status >/tmp/said || exit; done",
-        timeout=180,
-    )
-
-
 def test_stop_ends_the_workers_gracefully_and_leaves_nothing(machine: Machine) -> None:
     machine.check("systemctl stop rdagentd", timeout=180)
     assert machine.run("pgrep --list-full --euid member").out == ""
@@ -134,17 +129,6 @@ def test_start_brings_back_what_is_wished_up(machine: Machine) -> None:
     machine.check("systemctl start rdagentd", timeout=120)
     assert running(machine, "counter")["state"] == "running"
     assert row(machine, "gap")["state"] != "running"
-
-
-def test_a_dead_executor_takes_its_workers_with_it_and_both_come_back(machine: Machine) -> None:
-    before = running(machine, "counter")["run"]
-    machine.check(
-        f"systemctl kill --kill-whom=main --signal=KILL rdagentd-executor; tail --pid={before['pid']} -f /dev/null"
-    )
-    machine.check("systemctl is-active rdagentd")
-    after = changed(machine, "counter", before["id"])
-    assert machine.check("pgrep --full --euid member 'echo ended'").split() == [str(after["pid"])]
-    assert lost_runs(machine, "counter") == [before["id"]]
 
 
 @pytest.mark.parametrize("crash", [False, True], ids=["orderly", "power cut"])

@@ -1,0 +1,204 @@
+"""Another version of the package over the running one, up, down and up again. One machine's life, in this order."""
+
+import json
+import re
+import shlex
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .machine import Machine
+
+NEWER = "99.0.0"
+WORKERS = 20
+COUNTER = "trap 'echo ended; exit 0' TERM; n=0; while :; do n=$((n+1)); echo $n; sleep 1 & wait $!; done"
+
+ROOT = Path(__file__).parents[2]
+CHANGES = (
+    ("pyproject.toml", r'^version = ".*"$', f'version = "{NEWER}"'),
+    ("rdagentd/__init__.py", r'^__version__ = ".*"$', f'__version__ = "{NEWER}"'),
+    ("packaging/deb/debian/changelog", r"\Ardagentd \(.*?\)", f"rdagentd ({NEWER})"),
+    (
+        "rdagentd/store/schema.py",
+        r"\n\)\n\nVERSION = ",
+        '\n    ("CREATE TABLE newer (key TEXT) STRICT",),\n)\n\nVERSION = ',
+    ),
+)
+
+
+@pytest.fixture(scope="session")
+def newer(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The .deb of a version to come: these very files, with the version raised and one more migration of the database."""
+    source = tmp_path_factory.mktemp("newer")
+    known = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout
+    subprocess.run(
+        ["cp", "--parents", "--target-directory", source, *known.decode().split("\0")[:-1]], cwd=ROOT, check=True
+    )
+    for name, pattern, text in CHANGES:
+        file = source / name
+        changed, times = re.subn(pattern, text, file.read_text(), flags=re.MULTILINE)
+        assert times == 1, name
+        file.write_text(changed)
+    for words in (["init", "--quiet"], ["add", "--all", "--force"]):
+        subprocess.run(["git", *words], cwd=source, check=True)
+    built = subprocess.run(
+        [source / "packaging/deb/build", tmp_path_factory.mktemp("deb")], check=True, stdout=subprocess.PIPE, text=True
+    )
+    return Path(built.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed(machine: Machine, package: Path, newer: Path) -> None:
+    """Both packages at hand, this one installed, and workers under way: counters, and two that end on demand."""
+    for file in (package, newer):
+        machine.put(f"/root/{file.name}", file.read_bytes())
+    machine.check("apt-get -q=2 update")
+    install(machine, package)
+    machine.check("useradd --create-home --groups rdagentd member")
+    counter = shlex.quote(COUNTER)
+    machine.check(
+        f"for n in $(seq {WORKERS}); do {submit('counter-$n')} -- sh -c {counter} || exit; done;"
+        "rdagentctl wait 'counter-*' --for running --timeout 3m",
+        timeout=300,
+    )
+
+
+def install(machine: Machine, package: Path, *options: str) -> None:
+    """What a person types."""
+    machine.check(f"apt-get -q=2 --yes {' '.join(options)} install /root/{package.name}", timeout=600)
+
+
+def submit(name: str) -> str:
+    """The beginning of the command line, up to the worker's own."""
+    return f"runuser -u member -- rdagentctl submit --directory / --restart never --name {name}"
+
+
+def asked(machine: Machine, command: str) -> Any:
+    """What rdagentctl answers in JSON."""
+    return json.loads(machine.check(f"rdagentctl {command} --json || test $? = 3"))
+
+
+def runs(machine: Machine) -> dict[str, Any]:
+    """Which run each counter is at, and as which process."""
+    return {
+        row["name"]: (row["state"], row["run"]["id"], row["run"]["pid"]) for row in asked(machine, "status 'counter-*'")
+    }
+
+
+def count(machine: Machine, name: str) -> int:
+    """How far a counter has come. There is no gap in its log, and nothing twice."""
+    numbers = [int(line) for line in machine.check(f"rdagentctl logs {name}").split()]
+    assert numbers == list(range(1, len(numbers) + 1))
+    return len(numbers)
+
+
+def counts_on(machine: Machine, name: str) -> None:
+    """Returns once the counter has printed more."""
+    machine.check(f"rdagentctl logs {name} --tail 0 --follow | head -1 | grep --quiet .", timeout=60)
+
+
+def executor(machine: Machine) -> str:
+    """The pid of the executor's main process."""
+    return machine.check("systemctl show --property=MainPID --value rdagentd-executor").strip()
+
+
+def when(machine: Machine, what: str) -> float:
+    """A time that systemd keeps of the daemon's unit, in seconds since the epoch."""
+    shown = machine.check(
+        f'date --date="$(systemctl show --timestamp=us+utc --property={what} --value rdagentd)" +%s.%N'
+    )
+    return float(shown)
+
+
+def ends_with_the_daemon(machine: Machine, name: str, script: str) -> None:
+    """A worker that ends as soon as the daemon which runs now has ended, and is noticed by nobody but the executor."""
+    pid = machine.check("systemctl show --property=MainPID --value rdagentd").strip()
+    waits = f"while [ -e /proc/{pid} ]; do sleep 0.05; done; {script}"
+    machine.check(
+        f"{submit(name)} -- sh -c {shlex.quote(waits)}; rdagentctl wait {name} --for running --timeout 1m", timeout=90
+    )
+
+
+@pytest.fixture
+def clients(machine: Machine) -> Callable[[], str]:
+    """A client that asks again and again meanwhile; gives what it was answered that was no answer."""
+    machine.check(
+        "rm -f /run/enough /run/complaints /run/asked; (while [ ! -e /run/enough ]; do"
+        '  rdagentctl status >/run/answer 2>&1 || { echo "exit code $?"; cat /run/answer; } >>/run/complaints;'
+        "  echo asked >>/run/asked;"
+        "done; touch /run/left) >/dev/null 2>&1 </dev/null &"
+    )
+
+    def complaints() -> str:
+        machine.check(
+            "touch /run/enough; until [ -e /run/left ]; do sleep 0.2; done; test $(wc -l </run/asked) -gt 3",
+            timeout=120,
+        )
+        return machine.run("cat /run/complaints 2>/dev/null").out
+
+    return complaints
+
+
+def test_an_upgrade_leaves_twenty_workers_alone(machine: Machine, newer: Path, clients: Callable[[], str]) -> None:
+    ends_with_the_daemon(machine, "coded", "exit 7")
+    ends_with_the_daemon(machine, "killed", "kill -KILL $$")
+    before, parent = runs(machine), executor(machine)
+    assert len(before) == WORKERS and {state for state, _, _ in before.values()} == {"running"}
+    install(machine, newer)
+    assert clients() == ""
+    assert runs(machine) == before
+    told = asked(machine, "version")
+    assert (told["version"], told["executor"]) == (NEWER, {"version": NEWER, "pid": int(parent)})
+    assert executor(machine) == parent
+    for name in before:
+        assert count(machine, name) > 0
+    counts_on(machine, f"counter-{WORKERS}")
+
+
+def test_exits_between_the_old_daemon_and_the_new_one_are_known(machine: Machine) -> None:
+    machine.check("rdagentctl wait coded killed --timeout 1m || true", timeout=90)
+    ends = {row["name"]: row for row in asked(machine, "status coded killed")}
+    assert ends["coded"]["exit"]["code"] == 7
+    assert ends["killed"]["exit"]["signal"] == "SIGKILL"
+    ready = when(machine, "ActiveEnterTimestamp")
+    assert [name for name, row in ends.items() if row["run"]["ended_at"] > ready] == []
+
+
+def test_the_state_database_is_migrated(machine: Machine) -> None:
+    assert asked(machine, "version")["schema"] == 2
+    query = "import sqlite3; print(*sqlite3.connect('/var/lib/rdagentd/state.db').execute('SELECT 1 + count(*) FROM newer'))"
+    assert machine.check(f'python3 -c "{query}"') == "(1,)\n"
+
+
+def test_a_downgrade_is_refused_with_a_sentence_and_loses_nothing(machine: Machine, package: Path, newer: Path) -> None:
+    before, parent = runs(machine), executor(machine)
+    ends_with_the_daemon(machine, "meanwhile", "exit 9")
+    install(machine, package, "--allow-downgrades")
+    shown = machine.run("systemctl status --no-pager --full rdagentd").out
+    assert "it has schema 2, and this rdagentd knows those up to 1; install the newer rdagentd again" in shown
+    assert machine.check("systemctl show --property=ActiveState,ExecMainStatus,NRestarts rdagentd").split() == [
+        "NRestarts=0", "ExecMainStatus=78", "ActiveState=failed",
+    ]  # fmt: skip
+    for _, _, pid in before.values():
+        machine.check(f"test -d /proc/{pid}")
+    refused = machine.run("rdagentctl status")
+    assert (refused.code, "systemctl start rdagentd" in refused.out) == (69, True)
+    assert machine.run("systemctl start rdagentd", timeout=120).code != 0
+    install(machine, newer)
+    machine.check("systemctl is-active rdagentd rdagentd-executor rdagentd.socket")
+    assert (runs(machine), executor(machine)) == (before, parent)
+    assert machine.run("rdagentctl wait meanwhile --timeout 1m", timeout=90).code == 9
+    for name in before:
+        assert count(machine, name) > 0
+    counts_on(machine, "counter-1")
+
+
+def test_stop_still_ends_all_of_them(machine: Machine) -> None:
+    machine.check("systemctl stop rdagentd", timeout=300)
+    assert machine.run("pgrep --list-full --euid member").out == ""
+    machine.check(
+        f"tail --lines=1 --quiet /var/log/rdagentd/counter-*/out/*.log | grep --count ended | grep --line-regexp {WORKERS}"
+    )
