@@ -430,7 +430,10 @@ def test_streams_apart(client: Client) -> None:
 
 
 def test_two_follow_a_log_from_different_places(client: Client, host: LiveDaemon, tmp_path: Path) -> None:
-    second, third = tmp_path / "second", tmp_path / "third"  # one for both: the second read could meet the first writer's end
+    second, third = (
+        tmp_path / "second",
+        tmp_path / "third",
+    )  # one for both: the second read could meet the first writer's end
     for fifo in (second, third):
         os.mkfifo(fifo)
     running(client, "followed", "/bin/sh", "-c", f"echo one; read x < {second}; echo two; read x < {third}; echo three")
