@@ -13,7 +13,7 @@ from rdagentd.dockerproxy.heads import MAX_HEAD
 from rdagentd.dockerproxy.refusal import RefusedError, invalid
 
 BLOCK = 256 << 10
-"""Bytes moved at once: what the buffer of a Unix socket holds. A pipe of this size is counted against the user, 64 MiB in all."""
+"""Bytes moved at once: what a Unix socket holds. Pipes are counted against their user, 64 MiB in all."""
 
 
 class Incoming:
