@@ -17,7 +17,7 @@ RELEASES = {"bookworm": "Debian 12, systemd 252", "trixie": "Debian 13, systemd 
 KERNEL_RELEASE = "bookworm"  # trixie's 6.12 crashes at random under qemu 7.2 without KVM: both boot Debian 12's 6.1
 BASE_PACKAGES = "systemd-sysv,dbus,udev,kmod,iproute2,procps"
 # For the local repository: what rdagentd's package depends on, and their closure. The machine itself has none of it.
-REPOSITORY_PACKAGES = "python3 python3-attr python3-cattr python3-msgpack python3-sdnotify python3-daemon"
+REPOSITORY_PACKAGES = "python3 python3-attr python3-cattr python3-msgpack python3-sdnotify python3-daemon python3-docker"
 
 # Program → Debian package. A person who is not root installs them beforehand.
 TOOLS = {
