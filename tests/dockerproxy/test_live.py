@@ -276,6 +276,12 @@ def test_a_directory_that_is_exchanged_for_a_link_after_create_is_still_itself(r
     assert run.docker("start", "-a", number) == "mine"
 
 
+def test_no_device_node_is_made_in_a_bound_directory(run: Run) -> None:
+    said = run.docker("run", "--rm", "-v", f"{run.work}:/x", IMAGE, "mknod", "/x/disk", "b", "8", "0", ok=False)
+    assert "Operation not permitted" in said
+    assert not (run.work / "disk").exists()
+
+
 def test_memory_and_tasks_are_held_by_the_kernel(open_run: Callable[..., Run]) -> None:
     run = open_run(memory=32 * MIB, pids=8)
     eater = "head -c 200m /dev/zero | tail"
