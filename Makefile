@@ -43,7 +43,7 @@ lint: .venv/ready  ## ruff, mypy --strict, the import contracts, documents up to
 
 oldest: .venv-oldest/ready
 	$(SAY) "tests with the oldest dependencies allowed (Debian 12's)"
-	@.venv-oldest/bin/python -m pytest -m "not crash and not slow" tests/model tests/protocol tests/core tests/config tests/store tests/api tests/supervisor tests/executor tests/test_detach.py
+	@.venv-oldest/bin/python -m pytest -m "not crash and not slow" tests/model tests/protocol tests/core tests/config tests/store tests/api tests/supervisor tests/executor tests/dockerproxy tests/test_detach.py
 
 chaos: .venv/ready  ## The crash tests in full: hundreds of SIGKILLs; takes a while
 	$(SAY) "chaos"

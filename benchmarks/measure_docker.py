@@ -57,16 +57,18 @@ def _proxied(engine: Engine, bench: Bench) -> Iterator[str]:
     with subprocess.Popen(
         [*command, "--daemon-uid", str(os.geteuid())], stderr=subprocess.PIPE, text=True, cwd=ROOT
     ) as proxy:
-        assert proxy.stderr is not None
-        assert "listening" in proxy.stderr.readline()
-        with socket.socket(socket.AF_UNIX) as daemon:
-            daemon.connect(str(control))
-            rules = to_wire(Rules("bench", os.geteuid(), os.getegid(), "/rdagentd-bench"))
-            daemon.sendall(pack({"id": 1, "op": "open", "run": "bench", "rules": rules}))
-            yield Decoder().feed(daemon.recv(65536))[0]["result"]["socket"]
-            daemon.sendall(pack({"id": 2, "op": "end", "run": "bench", "grace": 0}))
-            daemon.recv(65536)
-        proxy.terminate()
+        try:
+            assert proxy.stderr is not None
+            assert "listening" in proxy.stderr.readline()
+            with socket.socket(socket.AF_UNIX) as daemon:
+                daemon.connect(str(control))
+                rules = to_wire(Rules("bench", os.geteuid(), os.getegid(), "/rdagentd-bench"))
+                daemon.sendall(pack({"id": 1, "op": "open", "run": "bench", "rules": rules}))
+                yield Decoder().feed(daemon.recv(65536))[0]["result"]["socket"]
+                daemon.sendall(pack({"id": 2, "op": "end", "run": "bench", "grace": 0}))
+                daemon.recv(65536)
+        finally:
+            proxy.terminate()
 
 
 def _measured(scale: Scale, way: Callable[[Engine], AbstractContextManager[str]]) -> Values:

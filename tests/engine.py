@@ -19,6 +19,8 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
+from tests.harness import alive
+
 IMAGE = "busybox:test"
 NEEDED = ("dockerd", "containerd", "runc", "iptables", "unshare", "busybox")
 
@@ -68,6 +70,7 @@ class Engine:
         else:
             command += ["--bridge=none", "--iptables=false"]
         (self.directory / "pid").unlink(missing_ok=True)
+        self._forget_containerd()
         notify = self.directory / "notify"
         notify.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, (self.directory / "log").open("ab") as log:
@@ -80,6 +83,13 @@ class Engine:
                     pass
             except TimeoutError:
                 raise AssertionError(f"dockerd did not become ready: {self.log()[-2000:]}") from None
+
+    def _forget_containerd(self) -> None:
+        """After a SIGKILL dockerd takes a zombie of its containerd for a live one, and waits for it in vain."""
+        pidfile = self.directory / "exec/containerd/containerd.pid"
+        with contextlib.suppress(FileNotFoundError):
+            if not alive(int(pidfile.read_text())):
+                pidfile.unlink()
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Ends dockerd with a signal (SIGTERM takes the containers along) and waits until it is gone."""
@@ -124,6 +134,10 @@ class Engine:
         self.remove_containers()
         self.stop()
         self._end_containerd()
+        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        for mount in sorted(mounts, reverse=True):  # what a killed engine left
+            if Path(mount).is_relative_to(self.directory):
+                subprocess.run(["umount", "--lazy", mount], check=False)
         shutil.rmtree(self.directory)
 
     def _end_containerd(self) -> None:

@@ -334,7 +334,9 @@ def start_exec(ask: Ask) -> None:
 
 def _forced(host: dict[str, Any], rules: Rules) -> dict[str, Any]:
     log = {"Type": rules.log_type, "Config": dict(rules.log_options)}
-    forced: dict[str, Any] = {"LogConfig": log, "CgroupParent": rules.cgroup_parent}
+    # A device node that is made in a bound directory is one on the host, where no device cgroup holds the agent back.
+    dropped = sorted({*host.get("CapDrop", []), "MKNOD"})
+    forced: dict[str, Any] = {"LogConfig": log, "CgroupParent": rules.cgroup_parent, "CapDrop": dropped}
     if rules.shm is not None:
         forced["ShmSize"] = least(host.get("ShmSize", 0) or SHM_DEFAULT, rules.shm)
     return forced

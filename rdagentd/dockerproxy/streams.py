@@ -12,8 +12,8 @@ from rdagentd.dockerproxy.chunks import Chunks
 from rdagentd.dockerproxy.heads import MAX_HEAD
 from rdagentd.dockerproxy.refusal import RefusedError, invalid
 
-BLOCK = 1 << 20
-"""Bytes moved at once."""
+BLOCK = 256 << 10
+"""Bytes moved at once: what a Unix socket holds. Pipes are counted against their user, 64 MiB in all."""
 
 
 class Incoming:

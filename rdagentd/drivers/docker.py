@@ -373,6 +373,7 @@ class DockerDriver:
         task = asyncio.get_running_loop().create_task(self._guarded(what))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: what.close())  # one that was cancelled before it began
         return task
 
     async def _guarded(self, what: Coroutine[Any, Any, None]) -> None:

@@ -54,7 +54,7 @@ class Cgroups:
         """Makes the cgroup and writes what was asked for, a line at a time."""
         yield "cgroup"
         place = self.where(request["run"])
-        os.mkdir(place)
+        _make(place)
         for file, value in request["cgroup"].items():
             for line in value.splitlines():
                 yield f"cgroup {file}: {line}"
@@ -173,7 +173,7 @@ def settle() -> str:
         if _members(own) != {os.getpid()}:
             home = f"{own}/{_PREFIX}{os.getpid()}"
             _remove_dead(own)
-            os.mkdir(home)
+            _make(home)
         _make_leaf(home)
     except OSError as error:
         raise OSError(error.errno, f"cannot use the cgroup {own}: {os.strerror(error.errno or 0).lower()}") from None
@@ -207,7 +207,8 @@ def _own() -> str:
 def _make_leaf(home: str) -> None:
     leaf = f"{home}/{_LEAF}"
     try:
-        os.makedirs(leaf, exist_ok=True)
+        with suppress(FileExistsError):
+            _make(leaf)
         for needed in NEEDED:
             os.stat(f"{leaf}/{needed}")
         _write(f"{leaf}/cgroup.procs", "0")
@@ -227,6 +228,12 @@ def _remove_dead(own: str) -> None:
         pid = name.removeprefix(_PREFIX)
         if pid != name and pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
             _remove(f"{own}/{name}")
+
+
+def _make(place: str) -> None:
+    """Everybody may look: programs read their own limits there."""
+    os.mkdir(place)
+    os.chmod(place, 0o755)  # whatever the umask
 
 
 def _remove(place: str) -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdagentd.core.queue import Queue
+from rdagentd.model.container import DriverName
 from rdagentd.model.spec import Queue as Place
 from rdagentd.model.spec import Spec
 from rdagentd.model.worker import LIVE, State, Worker
@@ -120,3 +121,18 @@ def test_fewer_slots_take_nothing_from_who_holds_one() -> None:
     assert not queue.free("two")
     assert queue.slots("two") == 1
     assert queue.slots("one") is None
+
+
+def test_whose_driver_is_away_is_passed_over() -> None:
+    queue = Queue({"g": 1})
+    boxed = Worker(
+        "boxed", Spec("boxed", driver=DriverName.DOCKER, queue=Place("g", 9)), 0, state=State.QUEUED, order=1
+    )
+    free = Worker("free", Spec("free", ("true",), queue=Place("g")), 0, state=State.QUEUED, order=2)
+    queue.follow(None, boxed)
+    queue.follow(None, free)
+    assert (queue.next(), queue.next({DriverName.PROCESS}), queue.next(())) == ("boxed", "free", None)
+    assert (queue.ahead(free), queue.ahead(boxed), queue.waiting()) == (1, 0, 2)
+    queue.follow(boxed, None)
+    queue.follow(free, None)
+    assert queue.waiting() == 0 and queue.next() is None

@@ -149,7 +149,7 @@ def test_a_plain_container_gets_all_that_the_rules_say(behind: Behind) -> None:
         "Labels": {"my": "own", **LABELS},
         "HostConfig": {
             "NetworkMode": "default", "Memory": 512 * MIB, "MemorySwap": 512 * MIB, "PidsLimit": 100, "NanoCpus": 2 * 10**9,
-            "ShmSize": 64 * MIB, "CgroupParent": PARENT,
+            "ShmSize": 64 * MIB, "CgroupParent": PARENT, "CapDrop": ["MKNOD"],
             "LogConfig": {"Type": "json-file", "Config": {"max-size": "100m", "max-file": "3"}},
         },
     }  # fmt: skip
@@ -174,6 +174,7 @@ def test_a_plain_container_gets_all_that_the_rules_say(behind: Behind) -> None:
         ({"ShmSize": 16 << 30}, {"ShmSize": 64 * MIB}),
         ({"ShmSize": MIB}, {"ShmSize": MIB}),
         ({"LogConfig": {"Type": "syslog", "Config": {"syslog-address": "tcp://x"}}}, {}),
+        ({"CapDrop": ["ALL"]}, {"CapDrop": ["ALL", "MKNOD"]}),
         ({"NetworkMode": "none"}, {"NetworkMode": "none"}),
         ({"NetworkMode": "container:mine"}, {"NetworkMode": f"container:{OWN}"}),
         ({"VolumesFrom": ["mine:ro"]}, {"VolumesFrom": [f"{OWN}:ro"]}),

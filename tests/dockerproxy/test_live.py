@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import subprocess
 import tarfile
@@ -12,17 +13,22 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import docker
 import pytest
 
 from rdagentd.dockerproxy.proxy import Proxy
 from rdagentd.dockerproxy.rules import to_wire
+from rdagentd.protocol import labels
 from tests.dockerproxy.fake import MIB, rules
 from tests.engine import IMAGE, Engine
 
 COMMANDS = [path for path in ("/usr/bin/docker", "/usr/local/bin/docker") if Path(path).exists()]
 """The engine's own client, and a newer one where there is one."""
+
+
+PARENT = f"rdagentd-test-{os.getpid()}"
 
 
 class Run:
@@ -32,7 +38,7 @@ class Run:
         self.proxy = proxy
         self.name = name
         self.work = work
-        given = rules(**{"cgroup_parent": f"/rdagentd-test-{os.getpid()}/{name}", "binds": (str(work),), **changed})
+        given = rules(**{"cgroup_parent": f"/{PARENT}/{name}", "binds": (str(work),), **changed})
         self.socket = proxy.do({"op": "open", "run": name, "rules": to_wire(given)})["socket"]
         self.host = f"unix://{self.socket}"
 
@@ -71,6 +77,14 @@ def open_run(engine: Engine, tmp_path: Path) -> Iterator[Callable[..., Run]]:
     yield start
     for one in opened:
         one.do("end", grace=0)
+    for made in sorted(Path("/sys/fs/cgroup").glob(f"**/{PARENT}/**/"), reverse=True):  # runc leaves the parents
+        with contextlib.suppress(OSError):
+            made.rmdir()
+
+
+def left(engine: Engine, what: str) -> Any:
+    """What the engine has of the runs of this test; other tests may have left things of theirs."""
+    return engine.call("GET", f"/{what}?all=1&filters=" + quote(json.dumps({"label": [labels.ORIGIN]})))
 
 
 @pytest.fixture
@@ -262,6 +276,12 @@ def test_a_directory_that_is_exchanged_for_a_link_after_create_is_still_itself(r
     assert run.docker("start", "-a", number) == "mine"
 
 
+def test_no_device_node_is_made_in_a_bound_directory(run: Run) -> None:
+    said = run.docker("run", "--rm", "-v", f"{run.work}:/x", IMAGE, "mknod", "/x/disk", "b", "8", "0", ok=False)
+    assert "Operation not permitted" in said
+    assert not (run.work / "disk").exists()
+
+
 def test_memory_and_tasks_are_held_by_the_kernel(open_run: Callable[..., Run]) -> None:
     run = open_run(memory=32 * MIB, pids=8)
     eater = "head -c 200m /dev/zero | tail"
@@ -297,7 +317,7 @@ def test_fifty_containers_at_once_and_all_end_with_the_run(run: Run, engine: Eng
     begin = time.monotonic()
     assert run.do("end", grace=0) == {"containers": 50}
     print(f"50 containers ended in {time.monotonic() - begin:.1f} s")
-    assert engine.call("GET", "/containers/json?all=1") == []
+    assert left(engine, "containers/json") == []
     assert not Path(run.socket).exists()
     assert run.do("end", grace=0) == {"containers": 0}
 
@@ -311,11 +331,11 @@ def test_a_run_that_ends_takes_builds_streams_and_volumes_along(run: Run, engine
         assert build.stdout is not None
         while build.stdout.readline() != b"begun\n":
             pass
-        assert len(engine.call("GET", "/volumes")["Volumes"]) == 2
+        assert len(left(engine, "volumes")["Volumes"]) == 2
         assert run.do("end", grace=0)["containers"] >= 1
         assert build.wait(30) != 0
-    assert engine.call("GET", "/containers/json?all=1") == []
-    assert not engine.call("GET", "/volumes")["Volumes"]
+    assert left(engine, "containers/json") == []
+    assert not left(engine, "volumes")["Volumes"]
 
 
 def test_a_container_that_ends_itself_is_given_its_time(run: Run) -> None:
@@ -332,10 +352,10 @@ def test_containers_pause_and_go_on_with_their_run_even_over_a_restart_of_the_pr
     one, two, three = (run.docker("run", "-d", IMAGE, "sleep", "1000") for _ in range(3))
     run.docker("pause", three)  # the agent's own wish
     assert run.do("pause") == {"containers": 2}
-    states = {found["Id"]: found["State"] for found in engine.call("GET", "/containers/json?all=1")}
+    states = {found["Id"]: found["State"] for found in left(engine, "containers/json")}
     assert states == dict.fromkeys((one, two, three), "paused")
     run.proxy = Proxy(str(engine.socket), tmp_path / "run", tmp_path / "runs.json")
     run.proxy.start()
     assert run.do("resume") == {"containers": 2}
-    states = {found["Id"]: found["State"] for found in engine.call("GET", "/containers/json?all=1")}
+    states = {found["Id"]: found["State"] for found in left(engine, "containers/json")}
     assert states == {one: "running", two: "running", three: "paused"}

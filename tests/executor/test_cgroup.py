@@ -74,9 +74,10 @@ def test_a_file_that_is_not_on_the_list_is_refused(executor: Executor) -> None:
 def test_a_run_of_another_user_enters_and_cannot_leave(executor: Executor) -> None:
     assert executor.client is not None
     home = place_of(executor.pid).parent
-    script = f"echo $$ > {home}/executor/cgroup.procs || echo no; cat /proc/self/cgroup"
-    executor.run("sh", "-c", script, uid=54321, gid=54321, groups=[])
+    script = f"echo $$ > {home}/executor/cgroup.procs || echo no; cat /proc/self/cgroup; head -n 1 {home}/run-r/cgroup.events"
+    executor.run("sh", "-c", script, uid=54321, gid=54321, groups=[], run="r")
     said = executor.log().decode()
+    assert said.splitlines()[-1] == "populated 1", "it may look"
     assert "\nno\n" in said and f"0::/{home.name}/run-" in said.replace("0::" + str(home.parent), "0::")
 
 

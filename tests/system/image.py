@@ -22,7 +22,7 @@ BASE_PACKAGES = "systemd-sysv,dbus,udev,kmod,iproute2,procps"
 # For the local repository, with their closure: what rdagentd's package depends on, and what its scenarios look at it with.
 # The bare machine has none of it; the ready one, which saves a minute a boot, has it all.
 REPOSITORY_PACKAGES = (
-    "python3 python3-attr python3-cattr python3-msgpack python3-sdnotify python3-daemon"
+    "python3 python3-attr python3-cattr python3-msgpack python3-sdnotify python3-daemon python3-docker"
     " autopkgtest dpkg-dev bash-completion fish man-db zsh"
 )
 

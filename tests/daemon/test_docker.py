@@ -1,0 +1,97 @@
+"""Workers in containers through the whole daemon: logs, ports, usage, crashes, and an engine that is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engine import IMAGE, Engine
+from tests.harness import CallError, Client, LiveDaemon, eventually
+
+BUSYBOX = {"image": IMAGE}
+
+
+def configured(directory: Path, socket: Path) -> str:
+    path = directory / "rdagentd.toml"
+    path.write_text(f'[docker]\nsocket = "{socket}"\n')
+    return str(path)
+
+
+@pytest.fixture
+def docked(daemon: LiveDaemon, tmp_path: Path, engine: Engine) -> Iterator[tuple[LiveDaemon, str]]:
+    yield daemon, configured(tmp_path, engine.socket)
+    engine.remove_containers()
+
+
+def started(daemon: LiveDaemon, config: str) -> Client:
+    client = daemon.start("--config", config)
+    assert client is not None
+    return client
+
+
+def test_output_has_the_same_offsets_and_options_over_a_crash_of_the_daemon(docked: tuple[LiveDaemon, str]) -> None:
+    daemon, config = docked
+    client = started(daemon, config)
+    client.submit("w", "sh", "-c", "echo one; echo two; sleep 2; echo three; exec sleep 60", container=BUSYBOX)
+    client.wait("w", until="running")
+    eventually(lambda: client.log("w") == b"one\ntwo\n", "the first words")
+    daemon.kill()
+    client = started(daemon, config)
+    assert client.log("w", offset=4)[:4] == b"two\n"
+    items = client.stream("logs", name="w", follow=True)
+    said = b""
+    while not said.endswith(b"three\n"):
+        item = next(items)
+        assert item["offset"] == len(said) and item["time"] is not None
+        said += item["data"]
+    other = daemon.client()
+    other.verb("stop", "w")
+    assert b"".join(item["data"] for item in items) == b"" and said == b"one\ntwo\nthree\n"
+    assert other.log("w", tail=1) == b"three\n"
+    (run,) = other.call("show", select={"names": ["w"]})[0]["runs"]
+    assert (run["log_start"], run["log_end"], run["exit"]["signal"]) == ({"out": 0}, {"out": 14}, "SIGTERM")
+    other.verb("start", "w")
+    eventually(lambda: other.log("w", run=-1) == b"one\ntwo\n", "the second run's own words")
+    other.call("remove", select={"names": ["w"]}, force=True)
+    eventually(lambda: other.status() == [], "it to be gone")
+    eventually(lambda: not (daemon.state / "docker" / "logs" / "w").exists(), "its log to be gone")
+
+
+def test_a_container_gets_its_ports_on_lease_and_is_told_so(docked: tuple[LiveDaemon, str], engine: Engine) -> None:
+    daemon, config = docked
+    client = started(daemon, config)
+    for name in ("a", "b"):
+        client.submit(name, "sh", "-c", "echo $RDAGENTD_PORT_80; exec sleep 60", container={**BUSYBOX, "ports": [80]})
+    client.wait("a", "b", until="running")
+    eventually(lambda: client.log("a") and client.log("b"), "the words of both")
+    assert {client.log("a"), client.log("b")} == {b"19899\n", b"19900\n"}
+    published = {port["PublicPort"] for one in engine.call("GET", "/containers/json") for port in one["Ports"]}
+    assert published == {19899, 19900}
+    assert any("port 80/tcp is reached at 127.0.0.1:" in item["text"] for item in client.stream("events"))
+    (used,) = client.call("usage", select={"names": ["a"]})
+    assert used["usage"]["tasks"] == 2, "the init and the program"
+
+
+def test_without_an_engine_containers_wait_and_say_so_and_processes_do_not(daemon: LiveDaemon, tmp_path: Path) -> None:
+    client = started(daemon, configured(tmp_path, tmp_path / "no.sock"))
+    client.submit("boxed", container=BUSYBOX)
+    client.submit("free", "true")
+    client.wait("free")
+
+    def why() -> str:
+        sentence: str = client.call("why", select={"names": ["boxed"]})[0]["sentences"][0]
+        return sentence
+
+    eventually(lambda: "waits for the Docker engine, which cannot be reached since " in why(), "the reason")
+    assert "no.sock: No such file or directory" in why() and client.worker("boxed")["state"] == "queued"
+    client.call("remove", select={"names": ["boxed"]})
+
+
+def test_a_worker_keeps_its_driver(daemon: LiveDaemon, tmp_path: Path) -> None:
+    client = started(daemon, configured(tmp_path, tmp_path / "no.sock"))
+    client.call("submit", spec={"name": "w", "command": ["true"]}, start=False)
+    document = {"where": "x", "base": None, "document": {"worker": {"w": {"container": BUSYBOX}}}}
+    with pytest.raises(CallError, match="cannot change the driver of w from process to docker"):
+        client.call("apply", documents=[document])

@@ -1,0 +1,286 @@
+"""An engine that is slow, stuck, killed, restarted or absent, answers that are lost: nothing is doubled, nothing forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from rdagentd.drivers.docker import DockerDriver, Waits
+from rdagentd.model.container import Container, DriverName, Pull
+from rdagentd.model.run import ExitKind, Run
+from rdagentd.model.spec import Limits, Spec
+from rdagentd.model.worker import Worker
+from tests.drivers.test_conformance import Told, settled
+from tests.engine import IMAGE, Engine, unavailable
+
+WAITS = Waits(patience=2, grace=1, pulse=0.5)
+
+
+@pytest.fixture(scope="module")
+def weak() -> Iterator[Engine]:
+    """An engine that may be killed: it belongs to this file alone."""
+    reason = unavailable()
+    if reason is not None:
+        pytest.skip(reason)
+    with Engine() as engine:
+        yield engine
+
+
+class Between:
+    """A proxy between driver and engine. delay: seconds before each answer; swallow: a request, by its first line, whose answer
+    is lost once: it reaches the engine, and the connection is closed."""
+
+    def __init__(self, directory: Path, engine: Engine) -> None:
+        self.socket = directory / "between.sock"
+        self.delay = 0.0
+        self.swallow = b""
+        self.swallowed = 0
+        self._engine = engine
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_unix_server(self._serve, self.socket)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            source, sink = await asyncio.open_unix_connection(self._engine.socket)
+            lost = asyncio.Event()
+            await asyncio.gather(self._there(reader, sink, lost), self._back(source, writer, lost))
+
+    async def _there(self, reader: asyncio.StreamReader, sink: asyncio.StreamWriter, lost: asyncio.Event) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                if self.swallow and self.swallow in data.split(b"\r\n", 1)[0]:
+                    self.swallow = b""
+                    self.swallowed += 1
+                    lost.set()
+                sink.write(data)
+                await sink.drain()
+        sink.close()
+
+    async def _back(self, source: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event) -> None:
+        with contextlib.suppress(OSError):
+            while data := await source.read(1 << 16):
+                if lost.is_set():
+                    break
+                await asyncio.sleep(self.delay)
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+
+class Bench:
+    """A driver, an engine, and the file in which each run of the test's worker notes that it began."""
+
+    def __init__(self, directory: Path, engine: Engine) -> None:
+        self.directory = directory
+        self.engine = engine
+        self.own = directory / "own"
+        self.own.mkdir(mode=0o777)
+
+    def worker(self, program: str, run: str, limits: Limits | None = None) -> Worker:
+        container = Container(IMAGE, volumes=(f"{self.own}:/own:rw",))
+        command = ("sh", "-c", f"echo $RDAGENTD_RUN >> /own/began; {program}")
+        spec = Spec("w", command, DriverName.DOCKER, container, limits=limits or Limits())
+        return Worker("w", spec, 0, run=Run(run, "w", 1))
+
+    def began(self) -> list[str]:
+        path = self.own / "began"
+        return path.read_text().split() if path.exists() else []
+
+    def containers(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.engine.call("GET", "/containers/json?all=1")
+        return found
+
+    def talk(self, test: Callable[[DockerDriver, Told], Awaitable[None]], socket: Path | None = None) -> None:
+        async def run() -> None:
+            told = Told()
+            driver = DockerDriver(
+                str(socket or self.engine.socket), self.directory / "docker", told, range(1, 2), WAITS
+            )
+            driver.open()
+            try:
+                await test(driver, told)
+            finally:
+                driver.close()
+
+        asyncio.run(run())
+
+
+@pytest.fixture
+def bench(tmp_path: Path, weak: Engine) -> Iterator[Bench]:
+    tmp_path.chmod(0o755)
+    made = Bench(tmp_path, weak)
+    yield made
+    weak.remove_containers()
+
+
+@pytest.mark.parametrize("request_line", [b"POST /v1.41/containers/create", b"/start"])
+def test_a_request_whose_answer_is_lost_leads_to_one_container_that_runs_once(
+    bench: Bench, request_line: bytes
+) -> None:
+    async def test(driver: DockerDriver, told: Told) -> None:
+        await told.hello()
+        between.swallow = request_line
+        worker = bench.worker("exit 3", "lost1")
+        driver.spawn(worker)
+        await told.until(lambda: told.count("connected") == 2 or told.ends, "the second connection")
+        driver.spawn(worker)  # what the core says again
+        assert (await told.end("lost1")).exit.code == 3
+        assert between.swallowed == 1 and bench.began() == ["lost1"] and len(bench.containers()) == 1
+        driver.ack("lost1")
+        await settled(driver)
+        assert bench.containers() == []
+
+    between = Between(bench.directory, bench.engine)
+
+    async def both(driver: DockerDriver, told: Told) -> None:
+        async with between:
+            await test(driver, told)
+
+    bench.talk(both, between.socket)
+
+
+def test_a_slow_engine_is_waited_for(bench: Bench) -> None:
+    between = Between(bench.directory, bench.engine)
+    between.delay = 0.3
+
+    async def test(driver: DockerDriver, told: Told) -> None:
+        async with between:
+            await told.hello()
+            driver.spawn(bench.worker("exec sleep 60", "slow1"))
+            await told.start("slow1")
+            driver.freeze("slow1")
+            driver.kill("slow1")
+            assert (await told.end("slow1")).exit.signal == "SIGKILL"
+            assert bench.began() == ["slow1"]
+
+    bench.talk(test, between.socket)
+
+
+def test_a_stuck_engine_is_told_with_the_time_since_when_and_loses_nothing(bench: Bench) -> None:
+    async def test(driver: DockerDriver, told: Told) -> None:
+        await told.hello()
+        driver.spawn(bench.worker("sleep 1; exit 4", "stuck1"))
+        await told.start("stuck1")
+        os.kill(bench.engine.pid, signal.SIGSTOP)
+        try:
+            await told.until(lambda: told.count("lost"), "the trouble")
+            trouble = next(text for word, text in told.told if word == "lost")
+            assert trouble.startswith("does not answer since ") and str(bench.engine.socket) in trouble
+            driver.spawn(bench.worker("exit 0", "stuck2"))  # nobody can be asked: the core says it again later
+            await asyncio.sleep(3)  # requests to connect are waiting in its socket now
+        finally:
+            os.kill(bench.engine.pid, signal.SIGCONT)
+        await told.until(lambda: told.count("connected") == 2, "the second connection")
+        assert (await told.end("stuck1")).exit.code == 4
+        assert bench.began() == ["stuck1"]
+
+    bench.talk(test)
+
+
+def test_a_start_that_lies_in_the_socket_of_a_stuck_engine_happens_once(bench: Bench) -> None:
+    async def test(driver: DockerDriver, told: Told) -> None:
+        await told.hello()
+        os.kill(bench.engine.pid, signal.SIGSTOP)
+        try:
+            worker = bench.worker("exit 5", "late1")
+            driver.spawn(worker)
+            await told.until(lambda: told.count("lost"), "the trouble")
+        finally:
+            os.kill(bench.engine.pid, signal.SIGCONT)
+        await told.until(lambda: told.count("connected") == 2, "the second connection")
+        driver.spawn(worker)
+        assert (await told.end("late1")).exit.code == 5
+        await settled(driver)
+        assert bench.began() == ["late1"]
+
+    bench.talk(test)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_an_engine_that_comes_back_is_asked_what_became_of_the_runs(bench: Bench, number: signal.Signals) -> None:
+    async def test(driver: DockerDriver, told: Told) -> None:
+        await told.hello()
+        driver.spawn(bench.worker("exec sleep 600", "again1"))
+        await told.start("again1")
+        await asyncio.to_thread(bench.engine.stop, number)
+        await told.until(lambda: told.count("lost"), "the trouble")
+        await asyncio.to_thread(bench.engine.start)
+        await told.until(lambda: told.count("connected") == 2, "the second connection")
+        ended = await told.end("again1")
+        assert ended.exit.kind in (ExitKind.SIGNAL, ExitKind.CODE) and ended.exit.code != 0
+        assert ended.started is not None and ended.started.container is not None
+        driver.ack("again1")
+        driver.spawn(bench.worker("exit 0", "again2"))
+        assert (await told.end("again2")).exit.code == 0
+        assert bench.began() == ["again1", "again2"]
+
+    bench.talk(test)
+
+
+def test_an_engine_that_is_absent_at_first_is_found_when_it_comes(bench: Bench) -> None:
+    bench.engine.stop()
+
+    async def test(driver: DockerDriver, told: Told) -> None:
+        await told.until(lambda: told.count("lost"), "the trouble")
+        assert told.told[0][1].startswith("cannot be reached since ")
+        await asyncio.to_thread(bench.engine.start)
+        await told.hello()
+        driver.spawn(bench.worker("exit 0", "first1"))
+        assert (await told.end("first1")).exit.code == 0
+
+    try:
+        bench.talk(test)
+    finally:
+        if bench.engine._process is None:
+            bench.engine.start()
+
+
+def test_a_container_that_somebody_else_removes_is_told_as_lost_with_its_last_word(bench: Bench) -> None:
+    async def test(driver: DockerDriver, told: Told) -> None:
+        await told.hello()
+        driver.spawn(bench.worker("exec sleep 600", "gone1"))
+        held = await told.start("gone1")
+        path = f"/containers/{held.container}?force=1"
+        await asyncio.to_thread(bench.engine.call, "DELETE", path)
+        ended = await told.end("gone1")
+        assert ended.exit.kind in (ExitKind.LOST, ExitKind.SIGNAL)
+        assert ended.exit.signal == "SIGKILL" or (ended.exit.code == 137 and "removed by somebody" in ended.exit.reason)
+
+    bench.talk(test)
+
+
+def test_a_run_that_ends_while_its_image_is_fetched_or_is_missing_never_began(bench: Bench) -> None:
+    async def test(driver: DockerDriver, told: Told) -> None:
+        await told.hello()
+        worker = bench.worker("exit 0", "image1")
+        container = Container("no-such-image:1", pull=Pull.NEVER)
+        worker = Worker("w", Spec("w", ("x",), DriverName.DOCKER, container), 0, run=worker.run)
+        driver.spawn(worker)
+        ended = await told.end("image1")
+        assert (ended.exit.kind, ended.exit.stage) == (ExitKind.COULD_NOT_START, "image")
+        assert "docker pull no-such-image:1" in ended.exit.reason and bench.containers() == []
+
+    bench.talk(test)
+
+
+def test_out_of_memory_is_an_end_of_its_own(bench: Bench) -> None:
+    async def test(driver: DockerDriver, told: Told) -> None:
+        await told.hello()
+        driver.spawn(bench.worker("tail /dev/zero", "memory1", Limits(memory=16 << 20)))
+        ended = await told.end("memory1")
+        assert ended.exit.kind is ExitKind.OUT_OF_MEMORY
+        assert ended.exit.reason.startswith("out of memory: its limit is 16 MiB; ")
+
+    bench.talk(test)
