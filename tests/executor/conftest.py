@@ -131,7 +131,7 @@ class Executor:
     def request(self, *argv: str, run: str = "", **changes: Any) -> dict[str, Any]:
         self.count += 1
         return {
-            "run": run or f"run-{self.count}", "worker": "w", "argv": list(argv), "cwd": "/",
+            "run": run or f"{os.getpid()}-{self.count}", "worker": "w", "argv": list(argv), "cwd": "/",
             "env": {"PATH": os.environ["PATH"]}, "env_files": [],
             "uid": None, "gid": None, "groups": None, "umask": 0o022, "nice": None, "rlimits": {},
             "log": {"cap": 1 << 20, "segment": 1 << 18, "separate": False}, "linger": 5.0, **changes,

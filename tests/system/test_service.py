@@ -153,14 +153,3 @@ def lost_runs(machine: Machine, name: str) -> list[str]:
     """Ids of the worker's runs whose end nobody saw, in order."""
     shown = json.loads(machine.check(f"rdagentctl show --json {name}"))[0]
     return sorted(run["id"] for run in shown["runs"] if run["exit"] and run["exit"]["kind"] == "lost")
-
-
-def test_remove_keeps_what_was_recorded_and_purge_leaves_nothing(machine: Machine, package: Path) -> None:
-    machine.check("apt-get -q=2 --yes remove rdagentd", timeout=300)
-    assert machine.run("pgrep --euid member").out == ""
-    machine.check(
-        "test -e /var/lib/rdagentd/state.db -a -e /etc/rdagentd/rdagentd.toml -a -d /var/log/rdagentd/counter"
-    )
-    machine.check("apt-get -q=2 --yes purge rdagentd", timeout=300)
-    left = machine.check("find / /run -xdev -path /tmp -prune -o -path '*rdagent*' -print", timeout=120).splitlines()
-    assert [path for path in left if path != f"/root/{package.name}"] == []
