@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket  # not socket: that module takes 5 ms to import, and all we need is here
+import struct
 import time
 
 from rdagentctl.failure import Failure, UnreachableError, UsageError
@@ -232,8 +233,13 @@ def _raise_error(message: dict[str, Any]) -> None:
 def _connect(path: str) -> _socket.socket:
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
-        connection.settimeout(ANSWER_WITHIN)
+        # Not settimeout(): without blocking, connect(2) does not wait where the queue of those who wait is full (unix(7)).
+        connection.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, struct.pack("@ll", int(ANSWER_WITHIN), 0))
         connection.connect(path)
+    except BlockingIOError:
+        raise UnreachableError(
+            f"cannot reach rdagentd at {path}: too many wait for it; none was taken up in {ANSWER_WITHIN:g} s"
+        ) from None
     except PermissionError:
         raise UnreachableError(_not_permitted(path), EXIT_FORBIDDEN) from None
     except OSError as error:

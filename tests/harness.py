@@ -35,8 +35,8 @@ class Client:
 
     def __init__(self, path: Path, timeout: float = DEADLINE) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(str(path))  # which waits for a place in the queue as long as nothing else is said: unix(7)
         self.socket.settimeout(timeout)
-        self.socket.connect(str(path))
         self._decoder = frames.Decoder(frames.MAX_FRAME, None)
         self._messages: list[dict[str, Any]] = []
         self._number = 0

@@ -6,6 +6,8 @@ import os
 import socket
 import subprocess
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -128,6 +130,45 @@ def test_permission_denied_names_the_group(fake: FakeDaemon, tmp_path: Path) -> 
     )  # fmt: skip
     assert done.returncode == 5
     assert "permission denied. Group 'adm' may: join it (usermod -aG adm YOU" in done.stderr
+
+
+@pytest.fixture
+def crowded(tmp_path: Path) -> Iterator[tuple[str, socket.socket]]:
+    """A socket whose queue is full, and the one that listens there."""
+    path = str(tmp_path / "crowded")
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
+        listener.bind(path)
+        listener.listen(0)
+        first.connect(path)
+        yield path, listener
+
+
+def test_a_place_in_a_full_queue_is_waited_for(crowded: tuple[str, socket.socket]) -> None:
+    path, listener = crowded
+    begun, answers = threading.Event(), []
+
+    def ask() -> None:
+        begun.set()
+        answers.append(Client(path).call("ping"))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    begun.wait()
+    listener.accept()[0].close()
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(1000)
+        connection.sendall(pack({"id": 1, "ok": True, "result": {"pid": 7}}))
+        asking.join()
+    assert answers == [{"pid": 7}]
+
+
+def test_a_place_in_a_full_queue_is_not_waited_for_forever(crowded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ANSWER_WITHIN", 1)
+    began = time.monotonic()
+    with pytest.raises(UnreachableError, match="too many wait for it; none was taken up in 1 s"):
+        Client(crowded[0]).call("ping")
+    assert time.monotonic() - began > 0.9
 
 
 def test_a_call_without_an_answer_times_out(fake: FakeDaemon) -> None:
