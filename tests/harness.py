@@ -135,7 +135,9 @@ class LiveDaemon:
     # --- life ---------------------------------------------------------------------------------------------------------
 
     def start(self, *extra: str, env: dict[str, str] | None = None, ready: bool = True) -> Client | None:
-        """Starts it; with `ready`, returns a client once the executor is connected."""
+        """Starts it, once the one before has ended; with `ready`, returns a client once the executor is connected."""
+        if self.process is not None:
+            self.process.wait(DEADLINE)
         command = [*self.prefix, sys.executable, "-m", "rdagentd", "up", "--state-dir", str(self.state), *extra]
         with self.errors.open("ab") as errors:
             self.process = subprocess.Popen(

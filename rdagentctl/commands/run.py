@@ -75,7 +75,10 @@ def _follow(client: Client, arguments: Arguments, requests: list[dict[str, Any]]
             signal.signal(signal.SIGINT, signal.default_int_handler)
             client.interrupted = False
             client.close()
-        decision = "stop" if insisted else _decide(arguments, name)
+        try:
+            decision = "stop" if insisted else _decide(arguments, name)
+        except KeyboardInterrupt:  # impatient
+            decision = "stop"
         if decision == "leave":
             print(f"{name} runs on; its output: rdagentctl logs -f {name}", file=sys.stderr)
             return False
@@ -98,10 +101,7 @@ def _decide(arguments: Arguments, name: str) -> str:
     for _ in range(10):
         print(f"\n{name} still runs: (s)top it, (l)eave it running, (g)o on watching? ", end="", file=sys.stderr)
         sys.stderr.flush()
-        try:
-            answer = sys.stdin.readline()
-        except KeyboardInterrupt:
-            return "stop"
+        answer = sys.stdin.readline()
         if not answer:  # the terminal is gone
             return "leave"
         if answer.strip()[:1].lower() in words:

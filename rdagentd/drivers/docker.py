@@ -9,6 +9,7 @@ container of the same name, and one that was made and not started is looked at a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import threading
@@ -42,11 +43,13 @@ log = logging.getLogger(__name__)
 class Waits:
     """In seconds. patience: how long a call may take. grace: after which a container that was found made and not started is
     started: an earlier request may still do it. pulse: between two looks whether the engine answers, while there are runs.
+    verdict: how long the engine may take to say that memory was the reason of an end that it has told already.
     """
 
     patience: float = 30.0
     grace: float = 5.0
     pulse: float = 30.0
+    verdict: float = 2.0
 
 
 _RETRY = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -79,7 +82,8 @@ class CannotStartError(Exception):
 class _Run:
     """A run that the engine has, or is being asked for. What is done to it is done one after the other: `lock` is fair.
 
-    ending: the signal that is to end it, once one was sent; code: what the engine's events said about its end.
+    ending: the signal that is to end it, once one was sent; code: what the engine's events said about its end; oom: they said
+    that memory ran out.
     """
 
     worker: str
@@ -93,6 +97,7 @@ class _Run:
     pull: asyncio.Task[None] | None = None
     follower: asyncio.Task[None] | None = None
     hurry: asyncio.Event = field(factory=asyncio.Event)
+    oom: asyncio.Event = field(factory=asyncio.Event)
     lock: asyncio.Lock = field(factory=asyncio.Lock)
 
 
@@ -595,6 +600,8 @@ class DockerDriver:
         self._cursor = cursor(event.get("timeNano", 0) or time.time_ns())
         about = event.get("Actor", {}).get("Attributes", {})
         run = self._runs.get(about.get(labels.RUN, ""))
+        if run is not None and event.get("Action") == "oom":
+            run.oom.set()
         if run is None or event.get("Action") not in ("die", "destroy"):
             return
         if about.get("exitCode", "").isdecimal():
@@ -636,10 +643,20 @@ class DockerDriver:
                 await self._copy(engine, run)
             except (EngineRefusedError, OSError) as error:  # a full disk must not keep a run alive
                 self._listener.noted(run.worker, "docker", f"the last of its output could not be copied: {error}")
+        state = await self._judged(engine, run, state)
         started = run.started or (self._held(run, state) if state.began is not None else None)
         ends = run.log.ends() if run.log else {}
         run.ended = EndedRun(run.worker, run.id, exit_of(state), state.ended, None, ends, started)
         return run.ended
+
+    async def _judged(self, engine: Engine, run: _Run, state: State) -> State:
+        """The engine tells an end and that memory was its reason one after the other, in either order."""
+        ago = time.time() - (state.ended or 0)
+        if not state.is_unexplained or run.ending is not None or ago > self._waits.verdict:
+            return state
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(run.oom.wait(), self._waits.verdict)
+        return await self._state(engine, run) or state
 
     async def _remove(self, run: _Run) -> None:
         if run.container is not None:

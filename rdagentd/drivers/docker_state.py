@@ -41,6 +41,11 @@ class State:
         return self.status in ("exited", "dead", "removing") or (self.status == "created" and bool(self.error))
 
     @property
+    def is_unexplained(self) -> bool:
+        """Whether it was killed within a memory limit, and not (yet) for exceeding it."""
+        return self.code == _SIGNALLED + signals.SIGKILL and self.memory > 0 and not self.oom
+
+    @property
     def is_waiting(self) -> bool:
         """Whether it was made and not started."""
         return self.status == "created" and not self.error

@@ -191,6 +191,8 @@ def test_leave_and_an_impatient_second_interrupt(fake: FakeDaemon) -> None:
     terminal.until(b"w runs on; its output: rdagentctl logs -f w")
     assert terminal.code() == 0
     assert not worker.over.is_set()
+    worker.over.set()
+    worker = Worker(fake)
     terminal = Terminal(fake)
     terminal.until(b"begin")
     terminal.type(b"\x03")
