@@ -66,6 +66,9 @@ def test_nothing_is_doubled_or_forgotten_in_containers(
         client = daemon.start("--config", str(config))
         assert client is not None
         select.select([], [], [], seeded.uniform(0, 1.5))
+    for verb in ("resume", "start"):
+        client.call(verb, select={"names": ["*"]})
+    eventually(lambda: all((own / name).exists() for name in names), "each to have begun once")
     client.call("stop", select={"names": ["*"]})
     client.wait(*names)
     eventually(lambda: weak.call("GET", "/containers/json?all=1") == [], "no container to be left", timeout=30)

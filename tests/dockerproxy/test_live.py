@@ -23,6 +23,7 @@ from rdagentd.dockerproxy.rules import to_wire
 from rdagentd.protocol import labels
 from tests.dockerproxy.fake import MIB, rules
 from tests.engine import IMAGE, Engine
+from tests.harness import eventually
 
 COMMANDS = [path for path in ("/usr/bin/docker", "/usr/local/bin/docker") if Path(path).exists()]
 """The engine's own client, and a newer one where there is one."""
@@ -77,9 +78,10 @@ def open_run(engine: Engine, tmp_path: Path) -> Iterator[Callable[..., Run]]:
     yield start
     for one in opened:
         one.do("end", grace=0)
-    for made in sorted(Path("/sys/fs/cgroup").glob(f"**/{PARENT}/**/"), reverse=True):  # runc leaves the parents
-        with contextlib.suppress(OSError):
-            made.rmdir()
+    for place, _, _ in os.walk("/sys/fs/cgroup", topdown=False):  # runc leaves the parents
+        if f"/{PARENT}" in place:
+            with contextlib.suppress(OSError):
+                os.rmdir(place)
 
 
 def left(engine: Engine, what: str) -> Any:
@@ -128,7 +130,9 @@ def test_the_docker_command_works(run: Run, command: str) -> None:
     it("start", "two")
     it("kill", "two")
     assert it("wait", "two") == "137"
-    assert f"container die {number}" in it("events", "--since", "1h", "--until", "0s")
+    eventually(
+        lambda: f"container die {number}" in it("events", "--since", "1h", "--until", "0s"), "its end to be told"
+    )
     it("rm", "two")
     assert number not in it("ps", "-a", "--no-trunc")
 
