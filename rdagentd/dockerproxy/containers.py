@@ -39,7 +39,7 @@ def _bind(value: Any, where: str, scope: Scope) -> str:
     asked = [one for one in options.split(",") if one]
     if not target or not set(asked) <= _BIND_OPTIONS:
         raise forbidden(f"cannot set {where} to {value!r:.120}: SOURCE:TARGET or SOURCE:TARGET:ro is expected")
-    volume = scope.binds.volume(source) if source.startswith("/") else own_volume(source, scope)
+    volume = scope.binds.volume(source, "ro" in asked) if source.startswith("/") else own_volume(source, scope)
     kept = [one for one in asked if one in ("ro", "nocopy")]
     if source.startswith("/") and "nocopy" not in kept:
         kept.append("nocopy")  # the engine fills empty volumes from the image; a bound directory is nobody's to fill
@@ -66,7 +66,8 @@ def _mount(value: Any, where: str, scope: Scope) -> dict[str, Any]:
     mount["Type"] = "volume"
     mount.pop("BindOptions", None)
     if kind == "bind":
-        return {**mount, "Source": scope.binds.volume(source), "VolumeOptions": {"NoCopy": True}}
+        volume = scope.binds.volume(source, mount.get("ReadOnly", False))
+        return {**mount, "Source": volume, "VolumeOptions": {"NoCopy": True}}
     return {**mount, "Source": own_volume(source, scope)} if source else mount
 
 
