@@ -10,7 +10,7 @@ from attrs import evolve
 from rdagentd.core import effects as fx
 from rdagentd.core import events as ev
 from rdagentd.core.engine import Engine
-from rdagentd.model.container import DriverName
+from rdagentd.model.container import Way
 from rdagentd.model.run import Exit, ExitKind
 from rdagentd.model.spec import Breaker, Policy, Queue, Restart, Spec, Stop
 from rdagentd.model.worker import State, Then, Want
@@ -576,7 +576,7 @@ def test_rollback_leads_back_to_the_mark() -> None:
     world.engine.rollback()
     assert world.engine.workers == before
     assert dict(world.engine.queue.ledger()) == ledger
-    assert (set(world.engine.away), world.engine.draining) == ({DriverName.DOCKER}, False)
+    assert (set(world.engine.away), world.engine.draining) == ({Way.DOCKER, Way.SOCKET}, False)
     assert world.engine.queue.waiting() == 1
 
 
