@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -204,6 +205,7 @@ _RESOURCES: fields.Table = {
     "MemorySwap": number,
     "MemoryReservation": number,
     "NanoCpus": number,
+    "CpuCount": number,
     "CpuPeriod": number,
     "CpuQuota": number,
     "CpuShares": number,
@@ -345,6 +347,10 @@ def _forced(host: dict[str, Any], rules: Rules) -> dict[str, Any]:
 
 def _capped(asked: dict[str, Any], rules: Rules, *, everything: bool) -> dict[str, Any]:
     """`asked` with the run's bounds on its resources; everything: also on those that were not asked for."""
+    asked = dict(asked)
+    count = asked.pop("CpuCount", 0)  # of Windows, where the engine ignores it elsewhere; RD-Agent means it
+    if count > 0 and not asked.get("NanoCpus") and not asked.get("CpuQuota"):
+        asked["NanoCpus"] = min(count, os.cpu_count() or count) * 1_000_000_000  # more than there are is refused
     capped = dict(asked)
     if rules.memory is not None and (everything or asked.get("Memory")):
         capped["Memory"] = least(asked.get("Memory", 0), rules.memory)

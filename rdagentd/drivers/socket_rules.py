@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +30,7 @@ def rules_of(worker: Worker, who: Identity, own: int, granted: Granted) -> Mappi
     """For `open`. own: uid of the executor, which runs as itself who has no other.
 
     A container may have what the run may have, by `limits`; what is not limited there is not here, but for tasks and /dev/shm.
+    More CPUs than there are would be refused by the engine.
     """
     spec, limits = worker.spec, worker.spec.limits
     uid = own if who.uid is None else who.uid
@@ -38,7 +40,7 @@ def rules_of(worker: Worker, who: Identity, own: int, granted: Granted) -> Mappi
         "gid": login_group(uid) if who.gid is None else who.gid,
         "memory": limits.memory,
         "swap": limits.swap,
-        "cpus": None if limits.cpu is None else round(limits.cpu * 1e9),
+        "cpus": None if limits.cpu is None else round(min(limits.cpu, os.cpu_count() or limits.cpu) * 1e9),
         "pids": TASKS if limits.tasks is None else limits.tasks,
         "shm": SHM if limits.memory is None else limits.memory,
         "binds": list(granted.directories),
