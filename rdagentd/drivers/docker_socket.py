@@ -241,7 +241,7 @@ class SocketDriver:
     def _refused(self, run: _Run, op: Op, reason: str) -> None:
         """Asking again would not help."""
         log.error("run %s: the Docker proxy does not %s it: %s", run.id, op.value, reason)
-        run.said = run.want = op
+        run.said = op
         if run.begins:
             reason = f"could not start: docker_socket: {reason}"
             self._never_began(run, Exit(ExitKind.COULD_NOT_START, stage="docker_socket", reason=reason))
