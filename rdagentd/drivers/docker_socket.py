@@ -12,26 +12,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any, Protocol
 
 from attrs import define, evolve
 
-from rdagentd.drivers.base import Driver, EndedRun, HeldRun
+from rdagentd.drivers.around import Around
+from rdagentd.drivers.base import EndedRun, HeldRun
 from rdagentd.drivers.base import Listener as BaseListener
-from rdagentd.drivers.identity import UnknownUserError, identify
-from rdagentd.drivers.limits import Unmet
+from rdagentd.drivers.identity import Identity, UnknownUserError, identify
 from rdagentd.drivers.proxy_link import ProxyAwayError, ProxyLink, ProxyRefusedError
 from rdagentd.drivers.socket_rules import Granted, rules_of
 from rdagentd.model.run import Exit, ExitKind
-from rdagentd.model.spec import Spec
 from rdagentd.model.worker import Worker
 
 log = logging.getLogger(__name__)
 
 PATIENCE = 60.0
 """Seconds that the proxy may take for a request, beside the grace that the containers are given."""
+
+_SOON = 15.0
+"""Seconds that it may take to say how it is, the engine's ping included."""
+
+_LONG = 8.0
+"""Seconds that a proxy is away until nobody who kills a run waits for it any more."""
 
 _RETRY = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds between attempts; the last one repeats."""
@@ -48,14 +54,6 @@ class Listener(BaseListener, Protocol):
 
     def proxy(self, trouble: str | None) -> None:
         """The proxy can be asked (None), or not: what is wrong, as a verb phrase."""
-
-
-class Process(Driver, Protocol):
-    """The driver within."""
-
-    @property
-    def uid(self) -> int:
-        """The executor's user."""
 
 
 class Op(StrEnum):
@@ -88,18 +86,18 @@ class _Run:
     task: asyncio.Task[None] | None = None
 
 
-class SocketDriver:
+class SocketDriver(Around):
     """path: the proxy's socket. known: the worker of a name; granted: what the configuration says at the moment.
 
     `process` is to be set before anything is asked.
     """
 
-    process: Process
+    _listener: Listener
 
     def __init__(
         self, path: str, listener: Listener, known: Callable[[str], Worker | None], granted: Callable[[], Granted]
     ) -> None:
-        self._listener = listener
+        super().__init__(listener)
         self._known = known
         self._granted = granted
         self._link = ProxyLink(path, self._look)
@@ -127,28 +125,28 @@ class SocketDriver:
 
     def _look(self) -> None:
         """Something went wrong, or is new: see how the proxy is."""
-        if self._looking is None:
+        if self._looking is None or self._looking.done():
             self._looking = asyncio.get_running_loop().create_task(self._find())
             self._looking.add_done_callback(_complain)
 
     async def _find(self) -> None:
-        attempt = 0
+        attempt, begin = 0, time.monotonic()
         while True:
             try:
                 await self._link.connect()
-                told = await self._link.ask("hello", PATIENCE)
-                if told["problem"] is None:
+                told = await self._link.ask("hello", _SOON)
+                if told.get("problem") is None:
                     break
                 self._tell(told["problem"])
             except (ProxyAwayError, ProxyRefusedError) as error:
                 self._tell(str(error))
-            self._gone = attempt >= len(_RETRY)
+            self._gone = time.monotonic() - begin >= _LONG
             for run in list(self._runs.values()):
                 self._give_up(run)
             await asyncio.sleep(_RETRY[min(attempt, len(_RETRY) - 1)])
             attempt += 1
         self._open = set(told["runs"])
-        self._looking, self._gone = None, False
+        self._gone = False
         self._take_stock()
         self._there.set()
         self._tell(None)
@@ -234,9 +232,17 @@ class SocketDriver:
         if op is not Op.OPEN:
             return PATIENCE, {}
         assert run.worker is not None
-        spec, own = run.worker.spec, self.process.uid
-        who = identify(spec.user, spec.group, run.worker.owner, own)
-        return PATIENCE, {"rules": rules_of(run.worker, who, own, self._granted())}
+        who = self._who(run.worker)
+        return PATIENCE, {"rules": rules_of(run.worker, who, self.process.uid, self._granted())}
+
+    def _who(self, worker: Worker) -> Identity:
+        return identify(worker.spec.user, worker.spec.group, worker.owner, self.process.uid)
+
+    def _knows_who(self, worker: Worker) -> bool:
+        try:
+            return bool(self._who(worker))
+        except UnknownUserError:
+            return False
 
     def _refused(self, run: _Run, op: Op, reason: str) -> None:
         """Asking again would not help."""
@@ -336,24 +342,12 @@ class SocketDriver:
             self._listener.noted(run.exit.worker, "docker", text)
             self._over(run)
 
-    def forgotten(self, worker: str) -> None:
-        """The worker's log is gone."""
-        self._listener.forgotten(worker)
-
-    def grew(self, worker: str, stream: str, end: int) -> None:
-        """The log that was watched has grown."""
-        self._listener.grew(worker, stream, end)
-
-    def noted(self, worker: str, kind: str, text: str) -> None:
-        """Something for the worker's story."""
-        self._listener.noted(worker, kind, text)
-
     # --- asked --------------------------------------------------------------------------------------------------------
 
     def spawn(self, worker: Worker) -> None:
         """Start `worker.run`, after its socket if it has one."""
         assert worker.run is not None
-        if not worker.spec.docker_socket:
+        if not (worker.spec.docker_socket and self._knows_who(worker)):  # who is unknown is refused in its words
             self.process.spawn(worker)
             return
         run = self._runs.setdefault(worker.run.id, _Run(worker.run.id, worker, Op.OPEN))
@@ -379,6 +373,7 @@ class SocketDriver:
             self.signal(run, "SIGKILL", "tree")
         if known is not None:
             known.hurry = True
+            self._look()  # it may hang: then it is known soon
             self._give_up(known)
 
     def freeze(self, run: str) -> None:
@@ -414,34 +409,6 @@ class SocketDriver:
         if known.exit is None:
             return f"waits for the Docker proxy, which {trouble or 'was asked for its socket'}"
         return f"is over ({known.exit.exit.reason}), and waits for the Docker proxy, which {trouble or 'ends its containers'}"
-
-    def watch(self, worker: str, stream: str, offset: int) -> None:
-        """Tell once when the log's end is beyond offset."""
-        self.process.watch(worker, stream, offset)
-
-    def forget(self, worker: str) -> None:
-        """Remove the worker's log."""
-        self.process.forget(worker)
-
-    def ping(self) -> None:
-        """Ask the executor for a sign of life."""
-        self.process.ping()
-
-    async def catch_up(self, worker: str) -> None:
-        """What the worker has written until now can be read afterwards."""
-        await self.process.catch_up(worker)
-
-    def unmet(self, spec: Spec) -> Sequence[Unmet]:
-        """Which limits of a spec cannot be enforced."""
-        return self.process.unmet(spec)
-
-    def usage(self, runs: Sequence[str]) -> Coroutine[Any, Any, Mapping[str, Mapping[str, Any]]]:
-        """What the processes of these runs use now."""
-        return self.process.usage(runs)
-
-    def facts(self) -> Mapping[str, Any] | None:
-        """pid and version of the executor."""
-        return self.process.facts()
 
 
 def _complain(task: asyncio.Task[None]) -> None:

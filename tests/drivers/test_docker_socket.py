@@ -34,6 +34,7 @@ class FakeProxy:
         self.path = path
         self.runs: list[str] = []
         self.problem: str | None = None
+        self.hangs = False
         self.asked: asyncio.Queue[tuple[dict[str, Any], asyncio.StreamWriter]] = asyncio.Queue()
         self.writers: list[asyncio.StreamWriter] = []
 
@@ -52,6 +53,8 @@ class FakeProxy:
         decoder = frames.Decoder()
         while data := await reader.read(1 << 16):
             for request in decoder.feed(data):
+                if request["op"] == "hello" and self.hangs:
+                    continue
                 if request["op"] == "hello":
                     told = {"version": "0", "pid": 1, "runs": self.runs, "problem": self.problem}
                     writer.write(frames.pack({"id": request["id"], "ok": True, "result": told}))
@@ -132,6 +135,8 @@ def play(test: Callable[[Scene], Awaitable[None]]) -> Callable[[Path, pytest.Mon
 
     def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(docker_socket, "_RETRY", (0.01, 0.01))
+        monkeypatch.setattr(docker_socket, "_SOON", 0.2)
+        monkeypatch.setattr(docker_socket, "_LONG", 0.1)
 
         async def all_of_it() -> None:
             scene = Scene(tmp_path)
@@ -366,6 +371,21 @@ async def test_who_kills_a_run_whose_containers_cannot_be_ended_does_not_wait_fo
     assert await scene.told.next("ended") == (ENDED,)
     scene.driver.ack("r1")
     await scene.proxy.hear("end", answer={"containers": 1})
+
+
+@play
+async def test_who_kills_a_run_does_not_wait_for_a_proxy_that_hangs(scene: Scene) -> None:
+    await scene.running()
+    scene.driver.ended(ENDED)
+    await scene.proxy.hear("end")
+    scene.proxy.hangs = True
+    scene.driver.kill("r1")
+    assert await scene.told.next("proxy") == ("does not answer",)
+    await scene.told.next("noted")
+    assert await scene.told.next("ended") == (ENDED,)
+    scene.proxy.hangs = False
+    assert await scene.told.next("proxy") == (None,)
+    scene.proxy.reply({"ok": True, "result": {"containers": 1}})
 
 
 @play
