@@ -17,8 +17,10 @@ from tests.harness import CallError, Client, LiveDaemon, eventually
 from tests.proxy import Bench, LiveProxy
 
 MIB = 1 << 20
-FOREVER = f"docker run -d {IMAGE} sleep 1000 >/dev/null && "
-STUBBORN = f"docker run -d {IMAGE} sh -c 'trap : TERM; touch /ready; while :; do sleep 0.1; done' >/dev/null && "
+FOREVER = f"docker run -d {IMAGE} sleep 1000 >/dev/null && echo there && "
+STUBBORN = (
+    f"docker run -d {IMAGE} sh -c 'trap : TERM; touch /ready; while :; do sleep 0.1; done' >/dev/null && echo there && "
+)
 """A container that does not end when it is asked to."""
 
 
@@ -33,14 +35,15 @@ def bench(daemon: LiveDaemon, engine: Engine) -> Iterator[Bench]:
 
 
 def submit(client: Client, script: str, name: str = "w", **spec: Any) -> None:
-    client.submit(name, "sh", "-c", script, docker_socket=True, **{"stop": {"grace": 20}, **spec})
+    client.submit(name, "sh", "-c", script, docker_socket=True, **{"stop": {"grace": 2}, **spec})
 
 
 def ran(bench: Bench, client: Client, script: str, count: int = 1, **spec: Any) -> None:
     """A worker that is running, with so many containers."""
     submit(client, script, **spec)
     client.wait("w", until="running")
-    eventually(lambda: len(bench.containers("running")) == count, f"{count} containers")
+    eventually(lambda: client.log("w").count(b"there") == count, f"{count} containers")
+    assert len(bench.containers("running")) == count
 
 
 # --- the ordinary way -------------------------------------------------------------------------------------------------
@@ -48,7 +51,9 @@ def ran(bench: Bench, client: Client, script: str, count: int = 1, **spec: Any) 
 
 def test_stop_takes_five_containers_and_their_volumes_along(bench: Bench) -> None:
     client = bench.start()
-    five = f"for i in 1 2 3 4 5; do docker run -d -v data$i:/data {IMAGE} sleep 1000; done; exec sleep 1000"
+    five = (
+        f"for i in 1 2 3 4 5; do docker run -d -v data$i:/data {IMAGE} sleep 1000 && echo there; done; exec sleep 1000"
+    )
     ran(bench, client, five, 5, stop={"grace": 1})
     begin = time.monotonic()
     client.verb("stop", "w")
