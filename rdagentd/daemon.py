@@ -30,7 +30,9 @@ from rdagentd.config.workers import load_workers
 from rdagentd.core import events as ev
 from rdagentd.core.engine import Engine
 from rdagentd.drivers.docker import DockerDriver
+from rdagentd.drivers.docker_socket import SocketDriver
 from rdagentd.drivers.process import ProcessDriver
+from rdagentd.drivers.socket_rules import Granted
 from rdagentd.model.container import DriverName
 from rdagentd.model.spec import Spec
 from rdagentd.model.worker import Worker
@@ -99,6 +101,7 @@ class Host:
         self._server: Server
         self._driver: ProcessDriver
         self._docker: DockerDriver
+        self._sockets: SocketDriver
         self._supervisor: Supervisor
         notifier = sdnotify.SystemdNotifier()
         self._notify: Callable[[str], None] = notifier.notify if "NOTIFY_SOCKET" in os.environ else lambda state: None
@@ -139,6 +142,7 @@ class Host:
             await self._done.wait()
             await server.leave()
             self._docker.close()
+            self._sockets.close()
         finally:
             store.close()
 
@@ -212,17 +216,20 @@ class Host:
         epochs = {driver: loaded.meta.get(key, "") for driver, key in EPOCHS.items()}
         forgetting = loaded.meta.get("forgetting", "").split()
         self._supervisor = supervisor = Supervisor(engine, store, Hub(), epochs, forgetting)
-        self._driver = ProcessDriver(os.fspath(self._options.executor_socket), supervisor, self._options.launch)
         docker = self._config.docker
+        self._sockets = SocketDriver(docker.proxy, supervisor, engine.workers.get, self._granted)
+        self._driver = ProcessDriver(os.fspath(self._options.executor_socket), self._sockets, self._options.launch)
+        self._sockets.process = self._driver
         listener = DockerListener(supervisor)
         self._docker = DockerDriver(docker.socket, self._options.state / "docker", listener, docker.range)
-        supervisor.driver = Drivers(self._driver, self._docker, partial(_driver_of, engine))
+        supervisor.driver = Drivers(self._sockets, self._docker, partial(_driver_of, engine))
         supervisor.rows = Rows(engine)
         for bad in loaded.bad:
             log.error("worker %s: %s", bad.name, bad.reason, extra={"worker": bad.name})
         effects = engine.restore(loaded.workers, time.monotonic(), loaded.meta.get("boot_id", boot) != boot)
         engine.restore_unreadable((bad.name, bad.reason) for bad in loaded.bad)
         supervisor.on_docker = self._docker.open
+        supervisor.on_socket = self._sockets.open
         supervisor.begin(effects, SetMeta("boot_id", boot))
         if any(worker.spec.driver is DriverName.DOCKER for worker in engine.workers.values()):
             self._docker.open()
@@ -231,8 +238,15 @@ class Host:
                 self._docker.forget(name)
         if self._docker.was_used:
             self._docker.open()  # there may be containers of workers that nobody knows any more
+        if any(worker.spec.docker_socket for worker in engine.workers.values()) or Path(docker.proxy).exists():
+            self._sockets.open()  # likewise
         logs = {DriverName.PROCESS: self._options.logs, DriverName.DOCKER: self._docker.logs.root}
         self._daemon = Daemon(supervisor, supervisor.rows, logs, self.reload, self.drain, lambda: self._config.docker)
+
+    def _granted(self) -> Granted:
+        """What the configuration grants to runs with a Docker socket, at the moment."""
+        docker = self._config.docker
+        return Granted(docker.directories, docker.networks)
 
     def _follow_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -30,10 +30,12 @@ _FOR_ADMINS: dict[str, Callable[[Container, Docker], bool]] = {
 def may_not(spec: Spec, docker: Docker, uid: int) -> str | None:
     """Why a person who is no administrator may not have this spec, as the end of a sentence; None if they may."""
     container = spec.container
-    if container is None:
+    if container is None and not spec.docker_socket:
         return None
     if not _is_one_of(uid, docker.users):
         return "only administrators and docker.users may run containers; ask an administrator to add you there"
+    if container is None:
+        return None  # what its containers may do is told to the proxy
     chosen = [key for key, is_chosen in _FOR_ADMINS.items() if is_chosen(container, docker)]
     if chosen:
         return f"only administrators may set {', '.join(chosen)}; leave that out"

@@ -99,7 +99,8 @@ async def why(context: Context, args: dict[str, Any]) -> Any:
     for worker in _few(context, args, "explain"):
         runs = await asyncio.to_thread(supervisor.store.runs, worker.name, 10)
         unmet = supervisor.driver.unmet(worker.spec)
-        told.append(explain(supervisor.engine, worker, runs, time.monotonic(), unmet))
+        waits = supervisor.driver.waits(worker.run.id) if worker.run is not None and worker.state in LIVE else None
+        told.append(explain(supervisor.engine, worker, runs, time.monotonic(), unmet, waits=waits))
     return told
 
 

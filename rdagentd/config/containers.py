@@ -176,6 +176,10 @@ _IN_THE_IMAGE = "is not for containers; build it into the image, or mount it as 
 _NOT_IN_DOCKER = "cannot be enforced by Docker"
 
 _FOREIGN: Mapping[str, tuple[Callable[[Spec], bool], str]] = {
+    "docker_socket": (
+        lambda spec: spec.docker_socket,
+        "is not for containers, whose way to an engine would be a mount",
+    ),
     "environment_file": (lambda spec: bool(spec.environment_file), f"{_IN_THE_IMAGE}; environment works"),
     "credentials": (lambda spec: bool(spec.credentials), _IN_THE_IMAGE),
     "umask": (lambda spec: spec.umask != 0o022, "is not for containers"),
@@ -188,6 +192,11 @@ _FOREIGN: Mapping[str, tuple[Callable[[Spec], bool], str]] = {
     "limits.io_weight": (lambda spec: spec.limits.io_weight is not None, _NOT_IN_DOCKER),
     "limits.io_max": (lambda spec: bool(spec.limits.io_max), _NOT_IN_DOCKER),
 }
+
+
+def _other_engine(spec: Spec) -> str:
+    own = spec.docker_socket and "DOCKER_HOST" in spec.environment
+    return "stands in environment too, which would lead elsewhere: leave one of them out" if own else ""
 
 
 def _swap_alone(spec: Spec) -> str:
@@ -205,6 +214,7 @@ def _foreign(is_set: Callable[[Spec], bool], reason: str) -> Callable[[Spec], st
 CONFLICTS = (
     Conflict("command", ("command", "driver", "container"), _command),
     Conflict("container", ("driver", "container"), _container),
+    Conflict("docker_socket", ("docker_socket", "environment"), _other_engine),
     Conflict("limits.swap", ("limits",), lambda spec: _swap_alone(spec) if spec.driver is DriverName.DOCKER else ""),
     *(
         Conflict(key, (key.partition(".")[0], "driver", "container"), _foreign(is_set, reason))

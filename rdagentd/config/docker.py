@@ -11,7 +11,7 @@ from rdagentd.config.access import PRINCIPALS
 from rdagentd.config.kinds import FLAG, Kind, each
 from rdagentd.config.problems import refused, show, wrong_type
 from rdagentd.config.section import Section
-from rdagentd.config.texts import PATH
+from rdagentd.config.texts import NAME, PATH
 
 _RANGE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
@@ -20,7 +20,8 @@ _RANGE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 class Docker:
     """Where the engine is, and what it may be used for. users, host_network and directories: for who is no administrator.
 
-    ports: first and last port of the host that containers may lease.
+    ports: first and last port of the host that containers may lease. proxy: where `rdagentd docker-proxy` listens for us;
+    networks: those that may be joined through it. directories count there for everybody.
     """
 
     socket: str = "/var/run/docker.sock"
@@ -28,6 +29,8 @@ class Docker:
     directories: tuple[str, ...] = ()
     host_network: bool = False
     ports: str = "19899-19909"
+    proxy: str = "/run/rdagentd/docker-proxy.sock"
+    networks: tuple[str, ...] = ("bridge", "none")
 
     @property
     def range(self) -> range:
@@ -47,13 +50,31 @@ def _ports(value: Any) -> str:
     return value
 
 
+def _network(value: Any) -> str:
+    name: str = NAME.parse(value)
+    if name == "host" or name.startswith("container:"):
+        raise refused(f"{show(value)} is no network of its own", "leave it out", value)
+    return name
+
+
+NETWORKS = Kind("list of names", each(Kind("name", _network), 64).parse)
+
 DOCKER = Section(
     Docker,
     {
         "socket": (PATH, "Unix socket of the engine. rdagentd's own user must be able to use it (group docker)."),
-        "users": (PRINCIPALS, "Who may run containers, besides administrators; inside they are who they are outside."),
-        "directories": (each(PATH, 64), "Directories of the host below which volumes of `users` may lie."),
+        "users": (
+            PRINCIPALS,
+            "Who may run containers and set docker_socket, besides administrators; in a [container] they are who they are "
+            "outside, in containers of docker_socket whom they like.",
+        ),
+        "directories": (
+            each(PATH, 64),
+            "Directories of the host below which volumes of `users` may lie; by docker_socket read-only unless they own them.",
+        ),
         "host_network": (FLAG, "Whether `users` may run containers in the network of the host."),
         "ports": (Kind('range of ports, as "19899-19909"', _ports), "Ports of the host that containers can lease."),
+        "proxy": (PATH, "Unix socket of rdagentd-docker-proxy.service, for workers with docker_socket."),
+        "networks": (NETWORKS, "Networks that containers of workers with docker_socket may join; never `host`."),
     },
 )

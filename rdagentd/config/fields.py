@@ -198,6 +198,10 @@ SPEC = Section(
         ),
         "driver": (choice(DriverName), "How its runs happen. Not given: `docker` where there is a table [container]."),
         "container": (CONTAINER, 'The container in which its runs happen (`driver = "docker"`).'),
+        "docker_socket": (
+            FLAG,
+            "Whether it may start containers of its own: $DOCKER_HOST is a Docker engine with rules. Not with [container].",
+        ),
         "directory": (
             OPTIONAL_PATH,
             "Working directory. Not given: /, or the image's. A relative one begins at the directory of the file.",
@@ -251,7 +255,8 @@ SPEC = Section(
         "stdout": "output is always kept, see log",
         "stderr": "output is always kept, see log",
         "image": "did you mean container.image?",
-        "docker": "did you mean container?",
+        "docker": "did you mean container? docker_socket lets a process start containers",
+        "docker_host": "did you mean docker_socket = true?",
     },
     derive=derive_driver,
     conflicts=CONFLICTS,

@@ -16,19 +16,23 @@ from rdagentd.core.lifecycle import TABLE, input_of
 from rdagentd.core.queue import Queue
 from rdagentd.core.recovery import UNREADABLE, is_unreadable
 from rdagentd.core.turn import Turn
-from rdagentd.model.container import DriverName
+from rdagentd.model.container import DriverName, Way
 from rdagentd.model.spec import Spec
 from rdagentd.model.worker import LIVE, Reason, State, Then, Want, Worker
 
-BEHIND = {DriverName.PROCESS: "the executor", DriverName.DOCKER: "the Docker engine"}
-"""What a driver speaks to, in words."""
+BEHIND: Mapping[str, str] = {
+    Way.PROCESS: "the executor",
+    Way.DOCKER: "the Docker engine",
+    Way.SOCKET: "the Docker proxy",
+}
+"""What a driver, and a run with a Docker socket, speaks to, in words."""
 
 
 class Engine:
     """All workers, and what happens to them.
 
     new_run makes time-ordered run ids, no two alike. slots: places per group. strict: raise a defect. away: what is wrong with
-    the drivers that cannot be reached.
+    what cannot be reached.
     """
 
     def __init__(
@@ -40,7 +44,7 @@ class Engine:
     ) -> None:
         self.workers: dict[str, Worker] = {}
         self.queue = Queue(slots)
-        self.away = dict.fromkeys(DriverName, "cannot be reached")
+        self.away: dict[str, str] = dict.fromkeys(Way, "cannot be reached")
         self.draining = False
         self.defects = 0
         self._new_run = new_run
@@ -83,9 +87,9 @@ class Engine:
         queue, group = self.queue, worker.spec.queue.group
         if self.draining:
             return Reason("draining", "waits for the daemon, which is stopping, to be started again")
-        driver = worker.spec.driver
-        if driver in self.away:
-            return Reason("executor", f"waits for {BEHIND[driver]}, which {self.away[driver]}")
+        for way in (worker.spec.driver, worker.spec.way):
+            if way in self.away:
+                return Reason("executor", f"waits for {BEHIND[way]}, which {self.away[way]}")
         text = f"waits for a slot of group {group} ({queue.taken(group)} of {queue.slots(group)} taken"
         ahead = queue.ahead(worker)
         return Reason("slot", f"{text}, {ahead} ahead of it)" if ahead else f"{text}, next in line)")
@@ -105,8 +109,8 @@ class Engine:
                 effects.append(fx.Ready(event.driver))
                 for turn_event in recovery.reconcile(self.workers, event, effects):
                     self._turn(turn_event, now, effects)
-            case ev.ExecutorLost():
-                self.away[event.driver] = event.trouble
+            case ev.ExecutorLost() | ev.ProxyChanged():
+                self._note_trouble(event)
             case ev.DrainRequested():
                 self._drain(event, now, effects)
             case ev.GroupsChanged():
@@ -139,6 +143,13 @@ class Engine:
             self.workers[name] = Worker(
                 name, spec, 0, want=Want.DOWN, state=State.FAILED, reason=Reason(UNREADABLE, text)
             )
+
+    def _note_trouble(self, event: ev.ExecutorLost | ev.ProxyChanged) -> None:
+        way = event.driver if isinstance(event, ev.ExecutorLost) else Way.SOCKET
+        if event.trouble is None:
+            self.away.pop(way, None)
+        else:
+            self.away[way] = event.trouble
 
     # --- one worker ---------------------------------------------------------------------------------------------------
 
@@ -266,8 +277,10 @@ class Engine:
     def _admit(self, now: float, effects: list[fx.Effect]) -> None:
         if self.draining:
             return
-        drivers = frozenset(DriverName).difference(self.away)
-        while (name := self.queue.next(drivers)) is not None:
+        ways = frozenset(Way).difference(self.away)
+        if Way.PROCESS not in ways:
+            ways -= {Way.SOCKET}
+        while (name := self.queue.next(ways)) is not None:
             self._turn(ev.Admitted(name, self._new_run()), now, effects)
 
     def _drain(self, event: ev.DrainRequested, now: float, effects: list[fx.Effect]) -> None:

@@ -184,6 +184,13 @@ class ExecutorLost:
 
 
 @frozen
+class ProxyChanged:
+    """The Docker proxy can be asked (None), or cannot, and runs that need it wait. trouble: what is wrong, as a verb phrase."""
+
+    trouble: str | None
+
+
+@frozen
 class DrainRequested:
     """The daemon leaves and takes the workers along: stop all, start none."""
 
@@ -219,5 +226,13 @@ Request = (
 )
 WorkerEvent = Request | Admitted | RunStarted | RunExited | Due
 Event = (
-    WorkerEvent | SubmitRequested | Declared | ExecutorConnected | ExecutorLost | DrainRequested | GroupsChanged | Noted
+    WorkerEvent
+    | SubmitRequested
+    | Declared
+    | ExecutorConnected
+    | ExecutorLost
+    | ProxyChanged
+    | DrainRequested
+    | GroupsChanged
+    | Noted
 )

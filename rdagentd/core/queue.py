@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Container, Iterator, Mapping
 
-from rdagentd.model.container import DriverName
+from rdagentd.model.container import Way
 from rdagentd.model.worker import LIVE, State, Worker
 
 _Key = tuple[int, int, str]
@@ -17,7 +17,7 @@ class Queue:
     def __init__(self, slots: Mapping[str, int | None] | None = None) -> None:
         self._slots: dict[str, int | None] = dict(slots or {})
         self._holders: dict[str, set[str]] = {}
-        self._waiting: dict[str, dict[DriverName, list[_Key]]] = {}
+        self._waiting: dict[str, dict[Way, list[_Key]]] = {}
 
     def set_slots(self, slots: Mapping[str, int | None]) -> None:
         """Changes how many slots the groups have. Whoever holds one keeps it."""
@@ -39,10 +39,10 @@ class Queue:
                 del self._holders[group]
         elif worker.state is State.QUEUED:
             lines = self._waiting[group]
-            line = lines[worker.spec.driver]
+            line = lines[worker.spec.way]
             del line[bisect_left(line, _key(worker))]
             if not line:
-                del lines[worker.spec.driver]
+                del lines[worker.spec.way]
             if not lines:
                 del self._waiting[group]
 
@@ -52,15 +52,15 @@ class Queue:
             self._holders.setdefault(group, set()).add(worker.name)
         elif worker.state is State.QUEUED:
             lines = self._waiting.setdefault(group, {})
-            insort(lines.setdefault(worker.spec.driver, []), _key(worker))
+            insort(lines.setdefault(worker.spec.way, []), _key(worker))
 
-    def next(self, drivers: Container[DriverName] = frozenset(DriverName)) -> str | None:
+    def next(self, ways: Container[str] = frozenset(Way)) -> str | None:
         """The worker whose turn it is in a group that has a free slot; None if nobody can start.
 
-        Whose driver is not one of `drivers` is passed over: a Docker engine that hangs holds up nobody but its own.
+        Whose way is not one of `ways` is passed over: a Docker engine that hangs holds up nobody but its own.
         """
         for group, lines in self._waiting.items():
-            heads = [line[0] for driver, line in lines.items() if driver in drivers]
+            heads = [line[0] for way, line in lines.items() if way in ways]
             if heads and self.free(group):
                 return min(heads)[2]
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -39,7 +40,7 @@ def _bind(value: Any, where: str, scope: Scope) -> str:
     asked = [one for one in options.split(",") if one]
     if not target or not set(asked) <= _BIND_OPTIONS:
         raise forbidden(f"cannot set {where} to {value!r:.120}: SOURCE:TARGET or SOURCE:TARGET:ro is expected")
-    volume = scope.binds.volume(source) if source.startswith("/") else own_volume(source, scope)
+    volume = scope.binds.volume(source, "ro" in asked) if source.startswith("/") else own_volume(source, scope)
     kept = [one for one in asked if one in ("ro", "nocopy")]
     if source.startswith("/") and "nocopy" not in kept:
         kept.append("nocopy")  # the engine fills empty volumes from the image; a bound directory is nobody's to fill
@@ -66,7 +67,8 @@ def _mount(value: Any, where: str, scope: Scope) -> dict[str, Any]:
     mount["Type"] = "volume"
     mount.pop("BindOptions", None)
     if kind == "bind":
-        return {**mount, "Source": scope.binds.volume(source), "VolumeOptions": {"NoCopy": True}}
+        volume = scope.binds.volume(source, mount.get("ReadOnly", False))
+        return {**mount, "Source": volume, "VolumeOptions": {"NoCopy": True}}
     return {**mount, "Source": own_volume(source, scope)} if source else mount
 
 
@@ -203,6 +205,7 @@ _RESOURCES: fields.Table = {
     "MemorySwap": number,
     "MemoryReservation": number,
     "NanoCpus": number,
+    "CpuCount": number,
     "CpuPeriod": number,
     "CpuQuota": number,
     "CpuShares": number,
@@ -344,6 +347,10 @@ def _forced(host: dict[str, Any], rules: Rules) -> dict[str, Any]:
 
 def _capped(asked: dict[str, Any], rules: Rules, *, everything: bool) -> dict[str, Any]:
     """`asked` with the run's bounds on its resources; everything: also on those that were not asked for."""
+    asked = dict(asked)
+    count = asked.pop("CpuCount", 0)  # of Windows, where the engine ignores it elsewhere; RD-Agent means it
+    if count > 0 and not asked.get("NanoCpus") and not asked.get("CpuQuota"):
+        asked["NanoCpus"] = min(count, os.cpu_count() or count) * 1_000_000_000  # more than there are is refused
     capped = dict(asked)
     if rules.memory is not None and (everything or asked.get("Memory")):
         capped["Memory"] = least(asked.get("Memory", 0), rules.memory)

@@ -6,17 +6,22 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rdagentd import __version__
-from rdagentd.dockerproxy import endings, keeping
+from rdagentd.dockerproxy import cgroups, endings, keeping
 from rdagentd.dockerproxy.engine import Engine
 from rdagentd.dockerproxy.keeping import Kept
+from rdagentd.dockerproxy.refusal import RefusedError
 from rdagentd.dockerproxy.rules import check_run, from_wire
 from rdagentd.dockerproxy.served import Served
 
 log = logging.getLogger(__name__)
+
+PING = 10.0
+"""Seconds in which an engine that is well answers a ping."""
 
 
 class Proxy:
@@ -51,11 +56,21 @@ class Proxy:
             return operation(self, run, request)
 
     def _hello(self) -> dict[str, Any]:
+        problem = self._problem()
         with self._lock:
-            return {"version": __version__, "pid": os.getpid(), "runs": sorted(self._kept)}
+            return {"version": __version__, "pid": os.getpid(), "runs": sorted(self._kept), "problem": problem}
+
+    def _problem(self) -> str | None:
+        try:
+            self._engine.request("GET", "/_ping", patience=PING)
+        except RefusedError as error:
+            return str(error)
+        return None
 
     def _open(self, run: str, request: dict[str, Any]) -> dict[str, Any]:
         rules = from_wire(request.get("rules"))
+        if not rules.cgroup_parent:
+            rules = replace(rules, cgroup_parent=cgroups.parent(self._engine.ask("GET", "/info"), run))
         known = self._kept.get(run)
         served = self._served.get(run)
         if known is None or known.rules != rules or served is None or served.closed:
@@ -85,6 +100,7 @@ class Proxy:
         served.close()  # first, so that nothing new comes; kept until all is gone
         scope = served.scope
         ended = endings.end(self._engine, run, scope.belongings, scope.rules.cgroup_parent, grace)
+        cgroups.remove(scope.rules.cgroup_parent)
         self._close(run, request)
         return {"containers": ended}
 

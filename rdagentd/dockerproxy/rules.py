@@ -16,22 +16,25 @@ class Rules:
     """The rules of one run. None: no bound.
 
     uid, gid: who may connect. cgroup_parent: a path where the engine uses cgroupfs, a .slice where it uses systemd; it is what
-    tells a run's containers from those of an image that brings labels, so no two runs have the same.
+    tells a run's containers from those of an image that brings labels, so no two runs have the same. Empty: the proxy's
+    choice.
     memory, swap, shm: bytes; swap is what may be used beside the memory. cpus: in billionths of one. pids: a number.
-    binds: directories that may be bound, with all below them. networks: names. ports: of the host, that may be published on
-    loopback. gpus: ids that are leased. log: type and options of the engine's log driver.
+    binds: directories that may be bound, with all below them; read-only what does not belong to uid. owned: directories of
+    which what belongs to uid may be bound. networks: names. ports: of the host, that may be published on loopback. gpus: ids
+    that are leased. log: type and options of the engine's log driver.
     """
 
     worker: str
     uid: int
     gid: int
-    cgroup_parent: str
+    cgroup_parent: str = ""
     memory: int | None = None
     swap: int | None = None
     cpus: int | None = None
     pids: int | None = None
     shm: int | None = None
     binds: tuple[str, ...] = ()
+    owned: tuple[str, ...] = ()
     networks: tuple[str, ...] = ("bridge", "none")
     ports: tuple[int, ...] = ()
     gpus: tuple[str, ...] = ()

@@ -32,9 +32,7 @@ class Served:
 
     def __init__(self, engine: Engine, run: str, rules: Rules, directory: Path) -> None:
         self.path = directory / run / "docker.sock"
-        self.scope = Scope(
-            run, rules, engine, Belongings(engine, run, rules), Binds(engine, run, rules.binds, rules.labels(run))
-        )
+        self.scope = Scope(run, rules, engine, Belongings(engine, run, rules), Binds(engine, run, rules))
         self._exchanges: dict[Exchange, threading.Thread] = {}
         self._lock = threading.Lock()
         self.closed = False

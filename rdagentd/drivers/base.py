@@ -108,6 +108,9 @@ class Driver(Protocol):
     def unmet(self, spec: Spec) -> Sequence[Unmet]:
         """Which limits of a spec cannot be enforced; none while it cannot be reached."""
 
+    def waits(self, run: str) -> str | None:
+        """What a run that was asked for, or has ended, still waits for, as a verb phrase; None if for nothing."""
+
     async def usage(self, runs: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         """What those of these runs that live use now: user, system (seconds), memory, memory_peak, read, written (bytes),
         tasks, tasks_peak, each None if nobody knows, and log: {stream: end}."""

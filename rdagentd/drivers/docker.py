@@ -311,6 +311,10 @@ class DockerDriver:
         """As the engine's /info says."""
         return options.unmet(spec.limits, self._engine.facts) if self._engine is not None else ()
 
+    def waits(self, run: str) -> str | None:
+        """For nothing."""
+        return None
+
     async def usage(self, runs: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         """As the engine counts it. What is not answered is not known."""
         engine = self._engine

@@ -47,6 +47,11 @@ def identify(user: str | None, group: str | None, owner: int, own: int) -> Ident
     return Identity(entry.pw_uid, gid, groups, environment)
 
 
+def login_group(uid: int) -> int:
+    """The group that a user logs in with; one whom this host does not know has the group of the same number."""
+    return _owner(uid).pw_gid
+
+
 def _user(name: str) -> pwd.struct_passwd:
     try:
         return pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)

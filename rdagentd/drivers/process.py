@@ -154,6 +154,11 @@ class ProcessDriver:
         else:
             self._send(spawn_message(worker, who, self._enforced["files"]))
 
+    @property
+    def uid(self) -> int:
+        """The executor's user; -1 while none was reached."""
+        return self._uid
+
     def _refuse(self, worker: Worker, stage: str, reason: str) -> None:
         assert worker.run is not None
         ended = Exit(ExitKind.COULD_NOT_START, stage=stage, reason=reason)
@@ -193,6 +198,10 @@ class ProcessDriver:
     def unmet(self, spec: Spec) -> Sequence[Unmet]:
         """As the executor's `hello` says."""
         return unmet(spec.limits, self._enforced) if self._hello is not None else ()
+
+    def waits(self, run: str) -> str | None:
+        """For nothing."""
+        return None
 
     async def usage(self, runs: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         """Answers come in the order of the requests. What is not answered, because the executor is gone, is not known."""

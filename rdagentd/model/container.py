@@ -14,6 +14,14 @@ class DriverName(StrEnum):
     DOCKER = "docker"
 
 
+class Way(StrEnum):
+    """What there must be for a run to begin: what is behind its driver, and for one with a Docker socket the proxy too."""
+
+    PROCESS = "process"
+    DOCKER = "docker"
+    SOCKET = "socket"
+
+
 class Pull(StrEnum):
     """When an image is fetched before a run begins."""
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from attrs import Factory, frozen
 
-from rdagentd.model.container import Container, DriverName
+from rdagentd.model.container import Container, DriverName, Way
 
 
 class Policy(StrEnum):
@@ -143,13 +143,15 @@ class Spec:
 
     command: empty only for a container, which then runs what its image says. container: there exactly if the driver is docker.
 
-    credentials: file name for the run → name of a credential of the executor's unit.
+    credentials: file name for the run → name of a credential of the executor's unit. docker_socket: whether a process may use
+    the Docker engine, through the proxy.
     """
 
     name: str
     command: tuple[str, ...] = ()
     driver: DriverName = DriverName.PROCESS
     container: Container | None = None
+    docker_socket: bool = False
     directory: str | None = None
     environment: Mapping[str, str] = Factory(dict)
     environment_file: tuple[str, ...] = ()
@@ -166,6 +168,11 @@ class Spec:
     limits: Limits = Limits()
     log: Log = Log()
     labels: Mapping[str, str] = Factory(dict)
+
+    @property
+    def way(self) -> Way:
+        """What there must be for a run to begin."""
+        return Way.SOCKET if self.docker_socket else Way(self.driver)
 
     def __repr__(self) -> str:
         """Without the environment: it holds keys, and a repr ends up in logs."""

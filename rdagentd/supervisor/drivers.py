@@ -70,6 +70,10 @@ class Drivers:
         """Which limits of a spec cannot be enforced."""
         return self._called(spec.driver).unmet(spec)
 
+    def waits(self, run: str) -> str | None:
+        """What a run still waits for."""
+        return self._of(run).waits(run)
+
     async def usage(self, runs: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         """What those of these runs that live use now."""
         contained = [run for run in runs if self._docker.holds(run)]

@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from rdagentd.model.container import DriverName
-from rdagentd.model.worker import State, Worker
+from rdagentd.core.engine import BEHIND
+from rdagentd.model.container import Way
+from rdagentd.model.worker import State
 from rdagentd.supervisor.supervisor import Supervisor
 
 Notify = Callable[[str], None]
@@ -74,14 +75,11 @@ def status_line(supervisor: Supervisor) -> str:
         parts.append("cannot write its state")
     if supervisor.driver.facts() is None:
         parts.append("no executor")
-    trouble = supervisor.engine.away.get(DriverName.DOCKER)
-    if trouble and any(map(_in_docker, supervisor.engine.workers.values())):
-        parts.append(f"the Docker engine {trouble}")
+    for way in (Way.DOCKER, Way.SOCKET):
+        trouble = supervisor.engine.away.get(way)
+        if trouble and any(worker.spec.way is way for worker in supervisor.engine.workers.values()):
+            parts.append(f"{BEHIND[way]} {trouble}")
     return ", ".join(parts) or "idle"
-
-
-def _in_docker(worker: Worker) -> bool:
-    return worker.spec.driver is DriverName.DOCKER
 
 
 _SHOWN = {

@@ -70,6 +70,7 @@ class Supervisor:
         self.store_error: str | None = None
         self.on_change: Callable[[], None] = lambda: None
         self.on_docker: Callable[[], None] = lambda: None
+        self.on_socket: Callable[[], None] = lambda: None
         self.rows: Rows
         self._epochs = dict(epochs)
         self._forgetting = set(forgetting)
@@ -264,6 +265,10 @@ class Supervisor:
         log.warning("%s lost: %s", BEHIND[driver], reason)
         self.post(ev.ExecutorLost(driver, trouble))
 
+    def proxy(self, trouble: str | None) -> None:
+        """The Docker proxy can be asked (None), or not: what is wrong, as a verb phrase."""
+        self.post(ev.ProxyChanged(trouble))
+
     def started(self, run: HeldRun) -> None:
         """A program is executing; one whose exec is still under way is told later."""
         if run.pid is not None:
@@ -313,6 +318,8 @@ class Supervisor:
     def _saved(self, effect: fx.Save) -> None:
         if effect.worker.spec.driver is DriverName.DOCKER:
             self.on_docker()
+        if effect.worker.spec.docker_socket:
+            self.on_socket()
         self.hub.changed(effect.worker.name, effect.worker)
 
     def _forgotten(self, effect: fx.Forget) -> None:

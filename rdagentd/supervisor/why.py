@@ -14,9 +14,21 @@ from rdagentd.model.worker import State, Worker
 from rdagentd.supervisor.rows import since_boot, worker_row
 
 
-def why(engine: Engine, worker: Worker, runs: Sequence[Run], now: float, unmet: Sequence[Unmet] = ()) -> dict[str, Any]:
-    """Sentences and facts about a worker. runs: newest first; now: monotonic seconds. unmet: limits not enforced."""
-    sentences = [_HEAD[worker.state](engine, worker, now), _away(engine, worker), *_past(worker, runs)]
+def why(  # noqa: PLR0913
+    engine: Engine,
+    worker: Worker,
+    runs: Sequence[Run],
+    now: float,
+    unmet: Sequence[Unmet] = (),
+    *,
+    waits: str | None = None,
+) -> dict[str, Any]:
+    """Sentences and facts about a worker. runs: newest first; now: monotonic seconds. unmet: limits not enforced.
+
+    waits: what its run waits for, by its driver.
+    """
+    sentences = [_HEAD[worker.state](engine, worker, now), f"It {waits}." if waits else "", _away(engine, worker)]
+    sentences += _past(worker, runs)
     told = worker.reason.text if worker.reason else ""  # a run that was refused has said it already
     sentences += [f"{limit.text[0].upper()}{limit.text[1:]}." for limit in unmet if limit.text not in told]
     sentences += _hints(worker)

@@ -27,6 +27,12 @@ def test_nobody_may_until_they_are_named() -> None:
     assert may_not(Spec("w", ("true",)), Docker(), NOBODY) is None, "a process is no container"
 
 
+def test_who_may_not_run_containers_may_have_no_socket() -> None:
+    socket = Spec("w", ("true",), docker_socket=True)
+    assert "only administrators and docker.users" in (may_not(socket, Docker(), NOBODY) or "")
+    assert may_not(socket, Docker(users=("nobody",)), NOBODY) is None
+
+
 @pytest.mark.parametrize(
     ("container", "word"),
     [

@@ -73,6 +73,7 @@ SPECS = st.builds(
     Spec,
     name=NAMES,
     command=st.builds(lambda program, rest: (program, *rest), WORDS, st.lists(TEXTS, max_size=3)),
+    docker_socket=st.booleans(),
     directory=st.none() | PATHS,
     environment=ENVIRONMENTS,
     environment_file=st.lists(PATHS, max_size=3).map(tuple),

@@ -166,3 +166,12 @@ def test_the_file_that_is_shipped_says_the_defaults_and_nothing_else(tmp_path: P
     assert attrs.evolve(loaded.config, workers_dir=None) == Config()
     assert loaded.config.workers_dir == str(tmp_path / "workers.d")
     assert set(loaded.origins.values()) == {str(tmp_path / "rdagentd.toml")}
+
+
+def test_the_network_of_the_host_is_none_that_a_run_may_join(tmp_path: Path) -> None:
+    path = tmp_path / "rdagentd.toml"
+    path.write_text('[docker]\nnetworks = ["none", "qlib"]\n')
+    assert load_config(str(path), {}).config.docker.networks == ("none", "qlib")
+    path.write_text('[docker]\nnetworks = ["host"]\n')
+    with pytest.raises(ConfigError, match=r"docker\.networks\[0\]: 'host' is no network of its own"):
+        load_config(str(path), {})

@@ -275,3 +275,11 @@ def test_credentials_are_names() -> None:
         with pytest.raises(SpecError, match="credentials") as caught:
             decode_spec({"name": "w", "command": ["x"], "credentials": wrong})
         assert said in str(caught.value)
+
+
+def test_a_docker_socket_is_for_processes_and_for_one_engine() -> None:
+    assert decode(docker_socket=True).docker_socket and not decode().docker_socket
+    (problem,) = refusal(docker_socket=True, container={"image": "busybox"})
+    assert problem.startswith("docker_socket: is not for containers")
+    (problem,) = refusal(docker_socket=True, environment={"DOCKER_HOST": "tcp://elsewhere"})
+    assert problem.startswith("docker_socket: stands in environment too")

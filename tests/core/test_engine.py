@@ -10,7 +10,7 @@ from attrs import evolve
 from rdagentd.core import effects as fx
 from rdagentd.core import events as ev
 from rdagentd.core.engine import Engine
-from rdagentd.model.container import DriverName
+from rdagentd.model.container import Way
 from rdagentd.model.run import Exit, ExitKind
 from rdagentd.model.spec import Breaker, Policy, Queue, Restart, Spec, Stop
 from rdagentd.model.worker import State, Then, Want
@@ -559,6 +559,22 @@ def test_start_and_stop_while_draining_are_remembered() -> None:
 # --- taking back ------------------------------------------------------------------------------------------------------
 
 
+def test_who_needs_the_proxy_waits_for_it_and_nobody_else_does() -> None:
+    world = World({"default": 1}, connected=False)
+    world.submit("docked", docker_socket=True)
+    world(ev.ProxyChanged(None))
+    assert world.worker("docked").state is State.QUEUED, "there is no executor"
+    assert world.engine.waits_for(world.worker("docked")).text.startswith("waits for the executor")
+    world(ev.ProxyChanged("does not answer"))
+    world(ev.ExecutorConnected(True))
+    assert world.engine.waits_for(world.worker("docked")).text == "waits for the Docker proxy, which does not answer"
+    world.submit("plain")
+    assert world.worker("plain").state is State.STARTING
+    world.exited(code(0), "plain")
+    world(ev.ProxyChanged(None))
+    assert world.worker("docked").state is State.STARTING
+
+
 def test_rollback_leads_back_to_the_mark() -> None:
     world = World({"default": 2})
     world.submit("a")
@@ -576,7 +592,7 @@ def test_rollback_leads_back_to_the_mark() -> None:
     world.engine.rollback()
     assert world.engine.workers == before
     assert dict(world.engine.queue.ledger()) == ledger
-    assert (set(world.engine.away), world.engine.draining) == ({DriverName.DOCKER}, False)
+    assert (set(world.engine.away), world.engine.draining) == ({Way.DOCKER, Way.SOCKET}, False)
     assert world.engine.queue.waiting() == 1
 
 

@@ -45,6 +45,7 @@ SPECS = st.fixed_dictionaries(
         ),
         "timeout": st.sampled_from([None, None, 0.0, 30.0]),
         "queue": st.builds(Queue, st.sampled_from(["one", "two"]), st.integers(0, 2)),
+        "docker_socket": st.sampled_from([False, False, True]),
     }
 )
 REQUESTS = st.sampled_from(
@@ -111,7 +112,8 @@ class Machine(RuleBasedStateMachine):
     def check_waits(self, worker: Worker) -> None:
         engine = self.shell.engine
         group = worker.spec.queue.group
-        expected = "draining" if engine.draining else "executor" if worker.spec.driver in engine.away else "slot"
+        needs = {worker.spec.driver.value, worker.spec.way.value}
+        expected = "draining" if engine.draining else "executor" if needs & engine.away.keys() else "slot"
         assert engine.waits_for(worker).code == expected
         assert expected != "slot" or not engine.queue.free(group), f"{worker.name} waits for a slot that is free"
 
@@ -160,6 +162,11 @@ class Machine(RuleBasedStateMachine):
     def change_groups(self, slots: dict[str, int | None], late: bool) -> None:
         self.slots = slots
         self.shell.post(ev.GroupsChanged(slots))
+        self.turn(late)
+
+    @rule(trouble=st.sampled_from([None, "cannot be reached"]), late=LATE)
+    def change_proxy(self, trouble: str | None, late: bool) -> None:
+        self.shell.post(ev.ProxyChanged(trouble))
         self.turn(late)
 
     # --- time ---------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdagentd.core.queue import Queue
-from rdagentd.model.container import DriverName
+from rdagentd.model.container import DriverName, Way
 from rdagentd.model.spec import Queue as Place
 from rdagentd.model.spec import Spec
 from rdagentd.model.worker import LIVE, State, Worker
@@ -121,6 +121,21 @@ def test_fewer_slots_take_nothing_from_who_holds_one() -> None:
     assert not queue.free("two")
     assert queue.slots("two") == 1
     assert queue.slots("one") is None
+
+
+def test_who_needs_the_proxy_waits_in_a_line_of_its_own() -> None:
+    queue = Queue({"g": 1})
+    docked = Worker("docked", Spec("docked", ("true",), docker_socket=True, queue=Place("g", 9)), 0, state=State.QUEUED)
+    free = Worker("free", Spec("free", ("true",), queue=Place("g")), 0, state=State.QUEUED, order=2)
+    queue.follow(None, docked)
+    queue.follow(None, free)
+    assert (queue.next(), queue.next({Way.PROCESS, Way.DOCKER}), queue.next({Way.SOCKET})) == (
+        "docked",
+        "free",
+        "docked",
+    )
+    queue.follow(docked, None)
+    assert queue.next() == "free"
 
 
 def test_whose_driver_is_away_is_passed_over() -> None:

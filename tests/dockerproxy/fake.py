@@ -52,6 +52,7 @@ def _container(number: str, marks: dict[str, str], parent: str) -> dict[str, Any
 
 
 KNOWN: dict[str, Any] = {
+    "/info": {"CgroupDriver": "cgroupfs"},
     f"/containers/{OWN}/json": _container(OWN, LABELS, PARENT),
     "/containers/mine/json": _container(OWN, LABELS, PARENT),
     f"/containers/{OTHER}/json": _container(OTHER, {}, ""),

@@ -165,6 +165,8 @@ def test_a_plain_container_gets_all_that_the_rules_say(behind: Behind) -> None:
         ({"NanoCpus": 5 * 10**8}, {"NanoCpus": 5 * 10**8}),
         ({"NanoCpus": 5 * 10**9}, {"NanoCpus": 2 * 10**9}),
         ({"CpuQuota": 50000}, {"NanoCpus": 5 * 10**8}),
+        ({"CpuCount": 1}, {"NanoCpus": 10**9}),
+        ({"CpuCount": 1, "NanoCpus": 5 * 10**8}, {"NanoCpus": 5 * 10**8}),
         ({"CpuQuota": 50000, "CpuPeriod": 10000}, {"NanoCpus": 2 * 10**9}),
         ({"CpuQuota": -1}, {"NanoCpus": 2 * 10**9}),
         ({"CpuPeriod": 1000}, {"NanoCpus": 2 * 10**9}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import stat
@@ -16,7 +17,7 @@ import pytest
 
 from rdagentd.dockerproxy.rules import from_wire, to_wire
 from rdagentd.protocol.frames import MAX_FRAME, Decoder, pack
-from tests.dockerproxy.fake import FakeEngine, rules
+from tests.dockerproxy.fake import KNOWN, FakeEngine, rules
 
 RULES = to_wire(rules(uid=os.geteuid(), gid=os.getegid()))
 
@@ -107,6 +108,25 @@ def test_open_and_close_can_be_said_twice(program: Program) -> None:
     assert program.ask(op="close", run="run-1") == {}
     assert program.ask(op="close", run="run-1") == {}
     assert not speaks(first["socket"])
+    assert program.ask(op="hello")["runs"] == []
+
+
+def test_the_cgroup_of_a_run_is_named_as_the_engines_driver_wants_it(program: Program) -> None:
+    given = {name: value for name, value in RULES.items() if name != "cgroup_parent"}
+    for driver, parent in (("cgroupfs", "/rdagentd/run-1"), ("systemd", "rdagentd-run-1.slice")):
+        KNOWN["/info"]["CgroupDriver"] = driver
+        program.ask(op="open", run="run-1", rules=given)
+        kept = json.loads((program.directory / "state/runs.json").read_text())
+        assert kept["run-1"]["rules"]["cgroup_parent"] == parent
+    KNOWN["/info"]["CgroupDriver"] = "cgroupfs"
+
+
+def test_it_says_whether_the_engine_is_there_and_opens_nothing_without(program: Program) -> None:
+    assert program.ask(op="hello")["problem"] is None
+    program.engine.unlink()
+    assert program.ask(op="hello")["problem"].startswith("cannot reach the Docker engine at ")
+    said = program.ask(op="open", run="run-1", rules={**RULES, "cgroup_parent": ""})
+    assert said.startswith("cannot reach the Docker engine at ")
     assert program.ask(op="hello")["runs"] == []
 
 

@@ -1,4 +1,5 @@
-"""What both drivers promise: the process driver through a real executor, the Docker driver through a real engine."""
+"""What all drivers promise: the process driver through a real executor, the Docker driver through a real engine, and processes
+with a Docker socket through both."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ from attrs import evolve
 
 from rdagentd.drivers.base import Driver, EndedRun, HeldRun
 from rdagentd.drivers.docker import DockerDriver, Waits
+from rdagentd.drivers.docker_socket import SocketDriver
 from rdagentd.drivers.process import ProcessDriver
+from rdagentd.drivers.socket_rules import Granted
 from rdagentd.model.container import Container, DriverName
 from rdagentd.model.run import ExitKind, Run
 from rdagentd.model.spec import Limits, Log, Rlimit, Spec, Stop
@@ -25,6 +28,7 @@ from rdagentd.model.worker import Worker
 from rdagentd.supervisor.logs import LogReader
 from tests.engine import IMAGE, Engine
 from tests.harness import alive, end_process, eventually
+from tests.proxy import LiveProxy
 
 TIMEOUT = 40.0
 WAITS = Waits(patience=10, grace=0.5, pulse=1)
@@ -65,6 +69,9 @@ class Told:
 
     def noted(self, worker: str, kind: str, text: str) -> None:
         self._note("noted", text)
+
+    def proxy(self, trouble: str | None) -> None:
+        self._note("proxy", trouble)
 
     def _note(self, what: str, value: Any) -> None:
         self.told.append((what, value))
@@ -147,6 +154,36 @@ class Processes(Bench):
         self.process.wait(TIMEOUT)
 
 
+class Sockets(Processes):
+    """Processes, each with a socket of the Docker proxy."""
+
+    def __init__(self, directory: Path, engine: Engine) -> None:
+        super().__init__(directory)
+        self.proxy = LiveProxy(engine.socket)
+        self.proxy.start()
+        self.workers: dict[str, Worker] = {}
+
+    def worker(self, *command: str, name: str = "w", **fields: Any) -> Worker:
+        self.workers[name] = super().worker(*command, name=name, **fields)
+        return self.workers[name]
+
+    def fields(self) -> dict[str, Any]:
+        return {"docker_socket": True}
+
+    def driver(self, told: Told) -> Any:
+        driver = SocketDriver(str(self.proxy.socket), told, self.workers.get, Granted)
+        process = ProcessDriver(str(self.socket), driver)
+        driver.process = process
+        to_proxy, from_proxy = driver.open, driver.close
+        driver.open = lambda: (to_proxy(), process.open())  # type: ignore[assignment,return-value,func-returns-value]
+        driver.close = lambda: (from_proxy(), process.close())  # type: ignore[assignment,return-value,func-returns-value]
+        return driver
+
+    def close(self) -> None:
+        super().close()
+        self.proxy.close()
+
+
 class Containers(Bench):
     kind = DriverName.DOCKER
 
@@ -165,11 +202,13 @@ class Containers(Bench):
         self.engine.remove_containers()
 
 
-@pytest.fixture(params=["process", "docker"])
+@pytest.fixture(params=["process", "docker", "socket"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    made = (
-        Processes(tmp_path) if request.param == "process" else Containers(tmp_path, request.getfixturevalue("engine"))
-    )
+    made: Bench
+    if request.param == "process":
+        made = Processes(tmp_path)
+    else:
+        made = {"docker": Containers, "socket": Sockets}[request.param](tmp_path, request.getfixturevalue("engine"))
     yield made
     made.close()
 

@@ -110,6 +110,8 @@ def test_the_status_line_counts_and_tells_trouble() -> None:
         shell.driver.known = None
         shell.supervisor.store_error = "disk full"
         assert status_line(shell.supervisor) == "2 running, cannot write its state, no executor"
+        await shell.submit("docked", docker_socket=True)
+        assert status_line(shell.supervisor).endswith("no executor, the Docker proxy cannot be reached")
 
     in_shell(test)
 

@@ -148,6 +148,12 @@ def test_a_queued_worker_says_that_the_executor_is_away() -> None:
     assert "executor, which cannot be reached" in why(engine, queued, [], NOW)["sentences"][0]
 
 
+def test_what_a_run_waits_for_is_told() -> None:
+    worker = Worker("w", SPEC, 0, state=State.RUNNING)
+    told = why(engine_with(worker), worker, [], NOW, waits="waits for the Docker proxy, which ends its containers")
+    assert told["sentences"][1] == "It waits for the Docker proxy, which ends its containers."
+
+
 @settings(deadline=None)
 @given(workers(), st.lists(RUNS, max_size=3), st.booleans())
 def test_there_is_always_an_answer_and_it_tells_no_secrets(worker, runs, connected) -> None:

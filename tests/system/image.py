@@ -26,6 +26,9 @@ REPOSITORY_PACKAGES = (
     " autopkgtest dpkg-dev bash-completion fish man-db zsh"
 )
 
+# In the repository alone: an engine would start at every boot. The scenarios that need it install it.
+LATER_PACKAGES = "docker.io busybox-static"
+
 # Program → Debian package. A person who is not root installs them beforehand.
 TOOLS = {
     "qemu-system-x86_64": "qemu-system-x86",
@@ -130,5 +133,5 @@ def _make_disk(log: BinaryIO, root: Path, disk: Path) -> None:
 
 
 def _run(log: BinaryIO, *command: str) -> None:
-    environment = os.environ | {"PACKAGES": REPOSITORY_PACKAGES}
+    environment = os.environ | {"PACKAGES": REPOSITORY_PACKAGES, "LATER": LATER_PACKAGES}
     subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT, env=environment, timeout=900)

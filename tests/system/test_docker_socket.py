@@ -1,0 +1,129 @@
+"""A worker that starts containers: Debian's engine, cgroup v2, the packaged units. One machine's life, in this order."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .machine import Machine
+
+AGENT = """
+import docker, sys, time
+client = docker.from_env()
+for number in range(2):
+    client.containers.run("box", ["sleep", "1000"], detach=True, network_mode="none", mem_limit="48g", shm_size="16g")
+print("grown", flush=True)
+if sys.argv[1:] == ["stay"]:
+    time.sleep(1000)
+if sys.argv[1:] == ["eat"]:
+    eater = client.containers.run("box", ["sh", "-c", "head -c 200m /dev/zero | tail"], detach=True, network_mode="none")
+    eater.wait()
+    print(eater.attrs["State"]["OOMKilled"] or client.api.inspect_container(eater.id)["State"]["OOMKilled"], flush=True)
+"""
+IMPORT = """
+import docker, io, subprocess, tarfile
+file = io.BytesIO()
+with tarfile.open(fileobj=file, mode="w") as tar:
+    tar.add("/bin/busybox", "bin/busybox")
+    for name in ("sh", "sleep", "head", "tail"):
+        link = tarfile.TarInfo("bin/" + name)
+        link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+        tar.addfile(link)
+docker.APIClient().import_image_from_data(file.getvalue(), repository="box", tag="latest")
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed(machine: Machine, package: Path) -> None:
+    """The package, an engine with one image, the proxy switched on, and a person who may use it."""
+    machine.put(f"/root/{package.name}", package.read_bytes())
+    machine.check("apt-get -q=2 update")
+    machine.check("apt-get -q=2 --yes install docker.io busybox-static", timeout=900)
+    machine.check(f"apt-get -q=2 --yes install /root/{package.name}", timeout=600)
+    machine.check("useradd --create-home --groups rdagentd member")
+    machine.put("/root/import.py", IMPORT.encode())
+    machine.check("systemctl start docker && python3 /root/import.py", timeout=300)
+    machine.put("/usr/local/bin/agent.py", AGENT.encode())
+    machine.put("/etc/rdagentd/conf.d/docker.toml", b'[docker]\nusers = ["member"]\n')
+    machine.check("systemctl enable --now rdagentd-docker-proxy && rdagentctl reload")
+
+
+def submit(machine: Machine, name: str, *words: str, **spec: Any) -> None:
+    """A worker of the member's, once it has started its containers."""
+    fields = {"command": ["/usr/bin/python3", "/usr/local/bin/agent.py", *words], "docker_socket": True, **spec}
+    lines = "".join(f"{key} = {toml(value)}\n" for key, value in fields.items())
+    machine.put(f"/tmp/{name}.toml", lines.encode())
+    machine.check(f"chmod a+r /tmp/{name}.toml && runuser -u member -- rdagentctl apply /tmp/{name}.toml")
+    grown = (
+        f"until rdagentctl logs {name} | grep -q grown; do rdagentctl logs {name} --follow | grep -q -m 1 grown; done"
+    )
+    machine.check(f"timeout 300 sh -c {shlex.quote(grown)}", timeout=330)
+
+
+def toml(value: Any) -> str:
+    """A value as it is written in TOML."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {toml(one)}" for key, one in value.items()) + "}"
+    return json.dumps(value)
+
+
+def left(machine: Machine) -> list[str]:
+    """What there is of agents: containers, and their slices."""
+    script = "import docker\nfor one in docker.APIClient().containers(all=True): print(one['Id'][:12], one['State'])"
+    containers = machine.check(f"python3 -c {shlex.quote(script)}", timeout=120)
+    slices = machine.check("systemctl list-units --all --plain --no-legend 'rdagentd-*.slice'")
+    return [*containers.splitlines(), *slices.splitlines()]
+
+
+def become(machine: Machine, state: str) -> None:
+    """Returns once both containers are in a state."""
+    count = f"len([one for one in docker.APIClient().containers() if one['State'] == '{state}'])"
+    script = f"import docker\nwhile {count} < 2: pass"
+    machine.check(f"timeout 180 python3 -c {shlex.quote(script)}", timeout=200)
+
+
+def run_of(machine: Machine, name: str) -> str:
+    """The id of the worker's run."""
+    rows = json.loads(machine.check(f"rdagentctl status --json {name} || test $? = 3"))
+    return str(rows[0]["run"]["id"])
+
+
+def test_the_containers_are_in_a_slice_of_the_run_and_end_with_it(machine: Machine) -> None:
+    submit(machine, "stays", "stay", stop={"grace": 5})
+    slice_ = f"rdagentd-{run_of(machine, 'stays')}.slice"
+    tasks = machine.check(f"find /sys/fs/cgroup/rdagentd.slice/{slice_} -name cgroup.procs -exec cat {{}} +").split()
+    assert len(tasks) == 2
+    machine.check("rdagentctl pause stays")
+    become(machine, "paused")
+    machine.check("rdagentctl resume stays")
+    become(machine, "running")
+    machine.check("rdagentctl stop stays --wait", timeout=300)
+    assert left(machine) == []
+
+
+def test_a_container_has_no_more_memory_than_its_worker(machine: Machine) -> None:
+    submit(machine, "eats", "eat", limits={"memory": "96M", "swap": 0}, stop={"grace": 1})
+    machine.run("rdagentctl wait eats --timeout 5m", timeout=330)
+    assert machine.check("rdagentctl logs eats").split() == ["grown", "True"]
+    assert left(machine) == []
+
+
+def test_a_restart_of_the_daemon_leaves_them_alone_and_a_stop_takes_them_along(machine: Machine) -> None:
+    submit(machine, "lasts", "stay", stop={"grace": 5})
+    before = left(machine)
+    assert len(before) == 3
+    machine.check("systemctl restart rdagentd", timeout=120)
+    assert left(machine) == before
+    machine.check("systemctl stop rdagentd", timeout=600)
+    assert left(machine) == []
+    machine.check("systemctl start rdagentd", timeout=120)
+
+
+def test_without_the_proxy_a_worker_waits_and_says_so(machine: Machine) -> None:
+    machine.check("systemctl stop rdagentd-docker-proxy")
+    machine.check("runuser -u member -- rdagentctl submit --name waits --set docker_socket=true --directory / -- true")
+    why = machine.check("rdagentctl why waits")
+    assert "waits for the Docker proxy, which cannot be reached" in why
+    machine.check("systemctl start rdagentd-docker-proxy && rdagentctl wait waits --timeout 2m", timeout=150)
