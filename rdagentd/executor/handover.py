@@ -13,6 +13,7 @@ import msgpack
 from rdagentd.executor.pipes import Stream
 from rdagentd.executor.run import Run
 from rdagentd.executor.spawn import HANDLED
+from rdagentd.protocol.redaction import Redactor
 
 if TYPE_CHECKING:
     from rdagentd.executor.executor import Executor
@@ -74,11 +75,12 @@ def resume(executor: Executor, state: dict[str, Any]) -> socket.socket:
         run = Run(fields["id"], fields["worker"], fields["linger"])
         for name, value in fields.items():
             setattr(run, name, value)
-        for fd, stream, start, dropped, cap, segment, unmarked, why in streams:
+        for fd, stream, start, dropped, cap, segment, unmarked, why, *redactor in streams:
             log = executor.pipes.log(run.worker, stream)
             log.begin(cap, segment)
             log.unmarked, log.why = unmarked, why
             run.streams.append(Stream(fd, log, start, dropped))
+            run.streams[-1].redactor = Redactor.restored(redactor[0]) if redactor and redactor[0] else None
             executor.pipes.adopt(run.streams[-1])
         executor.adopt(run)
     executor.tree.resume(state)
@@ -102,6 +104,6 @@ def _state(executor: Executor) -> dict[str, Any]:
     }
 
 
-def _stream(stream: Stream) -> tuple[int, str, int, int, int, int, int, str]:
-    log = stream.log
-    return stream.fd, log.stream, stream.start, stream.dropped, log.cap, log.segment, log.unmarked, log.why
+def _stream(stream: Stream) -> tuple[Any, ...]:
+    log, redactor = stream.log, stream.redactor and stream.redactor.state()
+    return stream.fd, log.stream, stream.start, stream.dropped, log.cap, log.segment, log.unmarked, log.why, redactor
