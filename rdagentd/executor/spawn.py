@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from rdagentd.executor.credentials import Credentials
 from rdagentd.executor.environment import read_environment
 from rdagentd.executor.proc import TAG, tag_of
-from rdagentd.protocol.keys import MOST, guessed
+from rdagentd.protocol.keys import MOST, PIECE, guessed
 
 Request = dict[str, Any]
 """The fields of the operation `spawn`, checked."""
@@ -117,8 +117,8 @@ class Spawner:
 
 
 def _report(report: int, env: dict[bytes, bytes]) -> None:
-    """Tells the executor which variables hold secrets, as far as it looks for so many bytes."""
-    left = MOST
+    """Tells the executor which variables hold secrets, as far as it looks for so much."""
+    left = MOST * PIECE
     for name, value in guessed(env):
         told = b"%b=%b\0" % (name.encode(), value)
         if len(told) <= left:

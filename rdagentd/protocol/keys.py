@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import NamedTuple
 from urllib.parse import quote_from_bytes
 
@@ -17,11 +18,11 @@ LEAST = 6
 LEAST_GUESSED = 8
 """Shortest value that is taken for a secret because of its variable's name alone."""
 
-MOST = 64 << 10
-"""Bytes of one run's secrets that are looked for, the first ones: each costs time on every byte of output."""
-
 PIECE = 1024
 """A longer line of a secret is looked for in pieces of so many bytes."""
+
+MOST = 128
+"""Texts of one run that are looked for, the first ones: each costs time on every byte of output, and others wait meanwhile."""
 
 
 class Pattern(NamedTuple):
@@ -30,45 +31,48 @@ class Pattern(NamedTuple):
     lead: length of the literal with which the expressions begin, the end of the head; the rest of it is told by looking back.
     So the search is one for a literal that is rare in logs, many times quicker than one for alternatives. whole: group 1 is
     the secret. begun: group 1 is the beginning of one that goes on to the end of the text. more: what else belongs to a
-    secret that goes on to the end. needs: bytes without which there is none, where that is quicker to see.
+    secret that goes on to the end. needs: a byte of the lead, or right behind the secret: that it is not there is seen at once.
     """
 
     lead: int
     whole: re.Pattern[bytes]
     begun: re.Pattern[bytes] | None
-    more: re.Pattern[bytes] | None = None
-    needs: bytes = b""
+    more: re.Pattern[bytes] | None
+    needs: bytes
 
 
-def _token(lead: bytes, head: bytes, letters: bytes, least: int) -> Pattern:
-    """At least so many of some letters. head: what must be seen looking back from the end of `lead`."""
-    begin = re.escape(lead) + head
+def _token(needs: bytes, lead: bytes, head: bytes, letters: bytes, least: int) -> Pattern:
+    """At least so many of some letters. needs: a byte of `lead`; head: what is seen looking back from the end of it."""
+    begin = lead + b"(?:%b)" % head
     return Pattern(
-        len(lead),
+        len(re.sub(rb"\[[^]]*\]", b".", lead)),
         re.compile(begin + b"(%b{%d,})" % (letters, least)),
         re.compile(begin + b"(%b{1,%d})\\Z" % (letters, least - 1)) if least > 1 else None,
         re.compile(letters + b"*"),
+        needs,
     )
 
 
-_SCORED = rb"(?:(?<=\bgh[pousr]_)|(?<=\bgithub_pat_)|(?<=\bhf_)|(?<=\b[rs]k_live_))"
 _PEM = b"|".join(
     b"(?<=BEGIN %bPRIVATE KEY-----)" % kind for kind in (b"", b"RSA ", b"EC ", b"DSA ", b"OPENSSH ", b"ENCRYPTED ")
 )
 
 PATTERNS = (
-    _token(b"k-", rb"(?<=\bsk-)", rb"[A-Za-z0-9_-]", 32),  # OpenAI, Anthropic, DeepSeek, OpenRouter
-    _token(b"_", _SCORED, rb"[A-Za-z0-9_]", 24),  # GitHub, Hugging Face, Stripe
-    _token(b"KIA", rb"(?<=\bAKIA)", rb"[A-Z0-9]", 16),  # AWS
-    _token(b"za", rb"(?<=\bAIza)", rb"[A-Za-z0-9_-]", 35),  # Google
-    _token(b"xox", rb"(?<=\bxox)", rb"[A-Za-z0-9-]", 24),  # Slack
-    _token(b"Bearer ", b"", rb"[A-Za-z0-9._~+/=-]", 20),  # RFC 6750
-    _token(b"Y-----", b"(?:%b)" % _PEM, rb"[A-Za-z0-9+/=\s\\]", 1),  # RFC 7468; JSON writes newlines as \n
+    _token(b"-", b"k-", rb"(?<=\bsk-)", rb"[A-Za-z0-9_-]", 32),  # OpenAI, Anthropic, DeepSeek, OpenRouter
+    _token(b"_", b"gh[pousr]_", rb"(?<=\bgh._)", rb"[A-Za-z0-9]", 36),  # GitHub
+    _token(b"_", b"b_pat_", rb"(?<=\bgithub_pat_)", rb"[A-Za-z0-9_]", 36),  # GitHub, fine-grained
+    _token(b"_", b"f_", rb"(?<=\bhf_)", rb"[A-Za-z0-9]", 30),  # Hugging Face
+    _token(b"K", b"KIA", rb"(?<=\bAKIA)", rb"[A-Z0-9]", 16),  # AWS
+    _token(b"z", b"za", rb"(?<=\bAIza)", rb"[A-Za-z0-9_-]", 35),  # Google
+    _token(b"o", b"xox", rb"(?<=\bxox)", rb"[A-Za-z0-9-]", 24),  # Slack
+    _token(b"B", b"Bearer ", b"", rb"[A-Za-z0-9._~+/=-]", 20),  # RFC 6750
+    _token(b"Y", b"Y-----", _PEM, rb"[A-Za-z0-9+/=\s\\]", 1),  # RFC 7468; JSON writes newlines as \n
     Pattern(  # RFC 3986, userinfo; without a colon in it, it is the name of a user
         len(b"://"),
         re.compile(rb"://([^\s/@:]{0,64}:[^\s/@]{1,256})(?=@)"),
         re.compile(rb"://([^\s/@:]{1,64}|[^\s/@:]{0,64}:[^\s/@]{0,256})\Z"),
-        needs=b"@",
+        None,
+        b"@",
     ),
 )
 
@@ -91,16 +95,16 @@ def guessed(environment: Mapping[bytes, bytes]) -> Iterator[tuple[str, bytes]]:
 
 def forms(secrets: Iterable[tuple[str, bytes]]) -> dict[bytes, str]:
     """What to look for → its name, longest first. Each line of a secret counts; one of a single line in other forms too."""
+    known = [(name, [line for line in map(bytes.strip, secret[: MOST * PIECE].splitlines()) if len(line) >= LEAST])
+             for name, secret in secrets]  # fmt: skip
+    plain = (
+        (line[at : at + PIECE], name) for name, lines in known for line in lines for at in range(0, len(line), PIECE)
+    )
+    alone = ((lines[0], name) for name, lines in known if len(lines) == 1 and len(lines[0]) <= PIECE)
     found: dict[bytes, str] = {}
-    left = MOST
-    for name, secret in secrets:
-        lines = [line for line in map(bytes.strip, secret[:left].splitlines()) if len(line) >= LEAST]
-        left -= len(secret[:left])
-        for line in lines:
-            pieces = [line[at : at + PIECE] for at in range(0, len(line), PIECE)]
-            for form in (*pieces, *(_encoded(line) if len(lines) == 1 and len(line) <= PIECE else ())):
-                if len(form) >= LEAST:
-                    found.setdefault(form, name)
+    for form, name in chain(plain, ((form, name) for line, name in alone for form in _encoded(line))):
+        if len(form) >= LEAST and len(found) < MOST:
+            found.setdefault(form, name)
     return dict(sorted(found.items(), key=lambda item: -len(item[0])))
 
 

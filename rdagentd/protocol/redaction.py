@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 from rdagentd.protocol.keys import LOOK_AHEAD, LOOK_BACK, PATTERNS, Pattern, forms
@@ -50,9 +51,10 @@ class _Like:
         self.more = pattern.more
 
     def find(self, text: bytes, at: int) -> Span | None:
+        at = max(0, at - self._pattern.lead)
         if text.find(self._pattern.needs, at) < 0:
             return None
-        found = self._pattern.whole.search(text, max(0, at - self._pattern.lead))
+        found = self._pattern.whole.search(text, at)
         return None if found is None else found.span(1)
 
     def begun(self, text: bytes, at: int) -> int:
@@ -130,24 +132,19 @@ class Redactor:
         text, at = self._context + self._held + data, len(self._context)
         written = at + self._shown
         ready: list[bytes] = []
-        found = {rule: span for rule in self._rules if (span := rule.find(text, at))}
+        found = [(span[0], number, span[1]) for number, rule in enumerate(self._rules) if (span := rule.find(text, at))]
+        heapify(found)
         stop = len(text) if last else self._in_doubt(text, at)
-        while found:
-            rule = min(found, key=lambda one: found[one][0])
-            start, end = found[rule]
-            if start >= stop:
-                break
-            ready += text[max(at, written) : start], rule.mark
-            at = end
-            if at > stop:
-                stop = self._in_doubt(text, at)
-            for passed in [one for one, span in found.items() if span[0] < at]:
-                span = passed.find(text, at)
-                if span is None:
-                    del found[passed]
-                else:
-                    found[passed] = span
-            self._inside = rule.more if at == len(text) and not last else None
+        while found and found[0][0] < stop:
+            start, number, end = heappop(found)
+            rule = self._rules[number]
+            if start >= at:  # else it overlaps one before it
+                ready += text[max(at, written) : start], rule.mark
+                at = end
+                stop = self._in_doubt(text, at) if at > stop else stop
+                self._inside = rule.more if at == len(text) and not last else None
+            if span := rule.find(text, at):
+                heappush(found, (span[0], number, span[1]))
         ready.append(text[max(at, written) : stop])
         self._held, self._shown = text[stop:], max(0, written - stop)
         self._context = text[max(0, stop - LOOK_BACK) : stop]

@@ -21,35 +21,43 @@ def redacted(text: str) -> str:
     return (redactor.feed(text.encode()) + redactor.close()).decode()
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("sk-" + "a1B2" * 12, "sk-[redacted]"),
-        ("key=sk-proj-" + "a1_-" * 20 + ";", "key=sk-[redacted];"),
-        ("'sk-ant-api03-" + "x9" * 46 + "AA'", "'sk-[redacted]'"),
-        ("sk-or-v1-" + "0f" * 32, "sk-[redacted]"),
-        ("ghp_" + "Ab1" * 12, "ghp_[redacted]"),
-        ("ghs_" + "Ab1" * 12, "ghs_[redacted]"),
-        ("github_pat_" + "11ABCDEFG0" + "_" + "x" * 59, "github_pat_[redacted]"),
-        ("hf_" + "aBcDeFgHiJ" * 3 + "klmn", "hf_[redacted]"),
-        ("sk_live_" + "51H" * 9, "sk_live_[redacted]"),
-        ("AKIA" + "IOSFODNN7EXAMPLE", "AKIA[redacted]"),
-        ("AIza" + "SyA1" * 9, "AIza[redacted]"),
-        ("xox" + "b-123456789012-123456789012-" + "Aa1" * 8, "xox[redacted]"),
-        ("Authorization: Bearer " + "eyJ0eXAi.eyJzdWIi.abc-_~+/==\r\n", "Authorization: Bearer [redacted]\r\n"),
-        ("{'Authorization': 'Bearer " + "0123456789abcdefghij'}", "{'Authorization': 'Bearer [redacted]'}"),
-        ("postgres://app:s3cr3t@db/x", "postgres://[redacted]@db/x"),
-        ("redis://:s3cr3t@db:6379/0", "redis://[redacted]@db:6379/0"),
-        ("https://x-access-token:abc@github.com/a/b.git", "https://[redacted]@github.com/a/b.git"),
-        (PEM, "-----BEGIN PRIVATE KEY-----[redacted]-----END PRIVATE KEY-----\n"),
-        (PEM.replace("PRIVATE", "OPENSSH PRIVATE"),
-         "-----BEGIN OPENSSH PRIVATE KEY-----[redacted]-----END OPENSSH PRIVATE KEY-----\n"),
-        (json.dumps({"private_key": PEM}),
-         '{"private_key": "-----BEGIN PRIVATE KEY-----[redacted]-----END PRIVATE KEY-----\\n"}'),
-    ],
-)  # fmt: skip
+LIKE = [
+    ("sk-" + "a1B2" * 12, "sk-[redacted]"),
+    ("key=sk-proj-" + "a1_-" * 20 + ";", "key=sk-[redacted];"),
+    ("'sk-ant-api03-" + "x9" * 46 + "AA'", "'sk-[redacted]'"),
+    ("sk-or-v1-" + "0f" * 32, "sk-[redacted]"),
+    ("ghp_" + "Ab1" * 12, "ghp_[redacted]"),
+    ("ghs_" + "Ab1" * 12, "ghs_[redacted]"),
+    ("github_pat_" + "11ABCDEFG0" + "_" + "x" * 59, "github_pat_[redacted]"),
+    ("hf_" + "aBcDeFgHiJ" * 3 + "klmn", "hf_[redacted]"),
+    ("AKIA" + "IOSFODNN7EXAMPLE", "AKIA[redacted]"),
+    ("AIza" + "SyA1" * 9, "AIza[redacted]"),
+    ("xox" + "b-123456789012-123456789012-" + "Aa1" * 8, "xox[redacted]"),
+    ("Authorization: Bearer " + "eyJ0eXAi.eyJzdWIi.abc-_~+/==\r\n", "Authorization: Bearer [redacted]\r\n"),
+    ("{'Authorization': 'Bearer " + "0123456789abcdefghij'}", "{'Authorization': 'Bearer [redacted]'}"),
+    ("postgres://app:s3cr3t@db/x", "postgres://[redacted]@db/x"),
+    ("redis://:s3cr3t@db:6379/0", "redis://[redacted]@db:6379/0"),
+    ("https://x-access-token:abc@github.com/a/b.git", "https://[redacted]@github.com/a/b.git"),
+    (PEM, "-----BEGIN PRIVATE KEY-----[redacted]-----END PRIVATE KEY-----\n"),
+    (PEM.replace("PRIVATE", "OPENSSH PRIVATE"),
+     "-----BEGIN OPENSSH PRIVATE KEY-----[redacted]-----END OPENSSH PRIVATE KEY-----\n"),
+    (json.dumps({"private_key": PEM}),
+     '{"private_key": "-----BEGIN PRIVATE KEY-----[redacted]-----END PRIVATE KEY-----\\n"}'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "said"), LIKE)
 def test_what_looks_like_a_key_is_taken_out_and_its_kind_stays(text: str, said: str) -> None:
     assert redacted(text) == said
+
+
+@pytest.mark.parametrize("text", [text for text, _ in LIKE])
+def test_it_is_found_wherever_it_is_cut(text: str) -> None:
+    raw = f"before {text} after".encode()
+    for size in range(1, len(raw)):
+        redactor = Redactor()
+        output = b"".join(redactor.feed(raw[at : at + size]) for at in range(0, len(raw), size)) + redactor.close()
+        assert output.decode() == redacted(raw.decode()), size
 
 
 @pytest.mark.parametrize(
@@ -103,5 +111,8 @@ def test_each_line_of_a_secret_counts_and_long_ones_in_pieces() -> None:
     assert list(forms([("K", b"first line\r\n\n ab \n  second line  \n")])) == [b"second line", b"first line"]
     assert sorted(map(len, forms([("K", b"x" * 1024 + b"y" * 1024 + b"z" * 5)]))) == [1024, 1024]
     assert forms([("K", b"short"), ("L", b"")]) == {}
-    assert len(forms([("K", b"".join(b"line %08d\n" % n for n in range(10_000)))])) <= MOST // 14 + 1
+    lines = b"".join(b"line %08d\n" % number for number in range(10_000))
+    assert len(forms([("K", lines)])) == len(forms([("K", b"hunter22"), ("L", lines)])) == MOST
+    many = [(f"N{number}", b"value %d" % number) for number in range(MOST)]
+    assert set(forms(many)) == {value for _, value in many}, "rather all of them than some of them in every form"
     assert forms([("A", b"abcdefgh"), ("B", b"abcdefgh")])[b"abcdefgh"] == "A"

@@ -34,7 +34,7 @@ def whole(secrets: list[tuple[str, bytes]], text: bytes) -> bytes:
 
 
 @given(st.data())
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_the_pieces_make_no_difference(data: st.DataObject) -> None:
     """Nor does being handed over to another program in between."""
     secrets = data.draw(SECRETS)
@@ -50,7 +50,7 @@ def test_the_pieces_make_no_difference(data: st.DataObject) -> None:
 
 
 @given(st.data())
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_no_secret_is_left_even_if_what_is_held_back_is_shown_in_between(data: st.DataObject) -> None:
     secrets = data.draw(SECRETS)
     text = data.draw(texts(secrets))
@@ -70,6 +70,7 @@ def test_no_secret_is_left_even_if_what_is_held_back_is_shown_in_between(data: s
 
 
 @given(st.binary(max_size=300), st.integers(1, 50))
+@settings(deadline=None)
 def test_what_has_no_secret_in_it_stays_to_the_byte(text: bytes, size: int) -> None:
     redactor = Redactor([("K", b"a secret that is not there")])
     pieces = [redactor.feed(text[at : at + size]) for at in range(0, len(text), size)]
