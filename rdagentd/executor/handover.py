@@ -31,7 +31,7 @@ except ValueError as error:
 """
 """What the new program will need: once the old one is gone it is too late to find out that something is missing."""
 
-_KEPT = [name for name in Run.__slots__ if name != "streams"]
+_KEPT = [name for name in Run.__slots__ if name not in ("streams", "secrets", "told")]
 
 
 def replace(executor: Executor) -> None:
@@ -75,13 +75,15 @@ def resume(executor: Executor, state: dict[str, Any]) -> socket.socket:
         run = Run(fields["id"], fields["worker"], fields["linger"])
         for name, value in fields.items():
             setattr(run, name, value)
-        for fd, stream, start, dropped, cap, segment, unmarked, why, *redactor in streams:
+        for fd, stream, start, dropped, cap, segment, unmarked, why in streams:
             log = executor.pipes.log(run.worker, stream)
             log.begin(cap, segment)
             log.unmarked, log.why = unmarked, why
             run.streams.append(Stream(fd, log, start, dropped))
-            run.streams[-1].redactor = Redactor.restored(redactor[0]) if redactor and redactor[0] else None
             executor.pipes.adopt(run.streams[-1])
+        run.secrets, run.told, redactors = state.get("redaction", {}).get(run.id, (None, b"", ()))
+        for opened, redactor in zip(run.streams, redactors, strict=False):
+            opened.redactor = redactor and Redactor.restored(redactor)
         executor.adopt(run)
     executor.tree.resume(state)
     return socket.socket(fileno=state["listener"])
@@ -101,9 +103,13 @@ def _state(executor: Executor) -> dict[str, Any]:
             ({name: getattr(run, name) for name in _KEPT}, [_stream(stream) for stream in run.streams])
             for run in executor.runs.values()
         ],
+        "redaction": {  # apart: a program without it can take up the rest
+            run.id: (run.secrets, run.told, [stream.redactor and stream.redactor.state() for stream in run.streams])
+            for run in executor.runs.values()
+        },
     }
 
 
-def _stream(stream: Stream) -> tuple[Any, ...]:
-    log, redactor = stream.log, stream.redactor and stream.redactor.state()
-    return stream.fd, log.stream, stream.start, stream.dropped, log.cap, log.segment, log.unmarked, log.why, redactor
+def _stream(stream: Stream) -> tuple[int, str, int, int, int, int, int, str]:
+    log = stream.log
+    return stream.fd, log.stream, stream.start, stream.dropped, log.cap, log.segment, log.unmarked, log.why
