@@ -14,6 +14,7 @@ from benchmarks import (
     measure_capture,
     measure_docker,
     measure_idle,
+    measure_redaction,
     measure_replacement,
     measure_request,
     measure_return,
@@ -37,6 +38,7 @@ MEASURES = {
     "replacement": measure_replacement,
     "idle": measure_idle,
     "capture": measure_capture,
+    "redaction": measure_redaction,
     "return": measure_return,
     "docker": measure_docker,
 }

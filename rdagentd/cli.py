@@ -104,7 +104,7 @@ def _run(options: argparse.Namespace, ready: Callable[[], None]) -> tuple[int, s
     import asyncio
 
     from rdagentd.config.problems import ConfigError
-    from rdagentd.daemon import Host, Options, StartError, raise_descriptor_limit
+    from rdagentd.daemon import Host, Options, StartError, dump_no_core, raise_descriptor_limit
     from rdagentd.store.errors import Damaged, NewerSchema, StoreError
     from rdagentd.systemd import turn_away
 
@@ -126,6 +126,7 @@ def _run(options: argparse.Namespace, ready: Callable[[], None]) -> tuple[int, s
 
     try:
         raise_descriptor_limit()
+        dump_no_core()
         asyncio.run(run())
     except (ConfigError, Damaged, NewerSchema) as error:
         turn_away(str(error))

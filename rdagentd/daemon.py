@@ -402,3 +402,9 @@ def raise_descriptor_limit() -> None:
     """Each client takes a descriptor: as many as the hard limit allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def dump_no_core() -> None:
+    """Environments of workers, which hold keys, are in memory. The hard limit stays: workers may raise theirs. See core(5)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))

@@ -151,6 +151,7 @@ _FOR_ADMINS: dict[str, Callable[[Spec], bool]] = {
     "user": lambda spec: spec.user is not None,
     "group": lambda spec: spec.group is not None,
     "credentials": lambda spec: bool(spec.credentials),
+    "secret_environment": lambda spec: bool(spec.secret_environment),
     "nice below 0": lambda spec: spec.nice < 0,
     "limits.nice": lambda spec: spec.limits.nice is not None,
     "limits.rtprio": lambda spec: spec.limits.rtprio is not None,

@@ -182,6 +182,10 @@ _FOREIGN: Mapping[str, tuple[Callable[[Spec], bool], str]] = {
     ),
     "environment_file": (lambda spec: bool(spec.environment_file), f"{_IN_THE_IMAGE}; environment works"),
     "credentials": (lambda spec: bool(spec.credentials), _IN_THE_IMAGE),
+    "secret_environment": (
+        lambda spec: bool(spec.secret_environment),
+        "is not for containers: docker inspect would show it; mount a file as a volume",
+    ),
     "umask": (lambda spec: spec.umask != 0o022, "is not for containers"),
     "nice": (lambda spec: spec.nice != 0, "is not for containers; use limits.cpu_weight"),
     "limits.address_space": (

@@ -18,7 +18,7 @@ from rdagentd.config.resources import (
 )
 from rdagentd.config.rlimits import BYTES, MICROSECONDS, SECONDS, count
 from rdagentd.config.section import Conflict, Section
-from rdagentd.config.tables import CREDENTIALS, ENVIRONMENT, LABELS
+from rdagentd.config.tables import CREDENTIALS, ENVIRONMENT, LABELS, SECRET_ENVIRONMENT
 from rdagentd.config.texts import NAME, OPTIONAL_PATH, PATHS, USER
 from rdagentd.config.units import MAX_SIZE, format_duration
 from rdagentd.model.container import DriverName
@@ -53,6 +53,11 @@ def _high(limits: Limits) -> str:
     if high is None or most is None or high <= most:
         return ""
     return f"{format_size(high)} is more than the memory of {format_size(most)}"
+
+
+def _twice(spec: Spec) -> str:
+    names = ", ".join(sorted(set(spec.environment) & set(spec.secret_environment)))
+    return f"{names} also stands in environment" if names else ""
 
 
 def _derive_max_delay(values: dict[str, Any]) -> None:
@@ -183,6 +188,7 @@ LOG = Section(
         "cap": (size(_MIN_SEGMENT), "Most that is kept of each stream; the oldest segment goes first."),
         "segment": (size(_MIN_SEGMENT), "Size of one file. Not given: 10 MiB, or a fifth of `cap` if that is less."),
         "separate": (FLAG, "Keep standard output and standard error apart."),
+        "redact": (FLAG, "Write `[redacted]` in place of its secrets and of what looks like a key."),
     },
     derive=_derive_segment,
     conflicts=(Conflict("segment", ("cap", "segment"), _segments),),
@@ -215,6 +221,10 @@ SPEC = Section(
             CREDENTIALS,
             "Files in $CREDENTIALS_DIRECTORY of the run, each the name of a credential of rdagentd-executor.service.",
         ),
+        "secret_environment": (
+            SECRET_ENVIRONMENT,
+            'Variables from such credentials: `{ OPENAI_API_KEY = "openai" }`; they win over all. A file is safer.',
+        ),
         "user": (USER, "User to run as. Not given: the person who submitted it."),
         "group": (USER, "Group to run as. Not given: the user's own."),
         "umask": (UMASK, 'Permissions taken away from new files: "022", or 0o022.'),
@@ -243,6 +253,7 @@ SPEC = Section(
         "argv": "did you mean command?",
         "args": "arguments stand in command, after the program",
         "env": "did you mean environment?",
+        "secrets": "did you mean credentials, or secret_environment?",
         "env_file": "did you mean environment_file?",
         "cwd": "did you mean directory?",
         "workdir": "did you mean directory?",
@@ -259,6 +270,6 @@ SPEC = Section(
         "docker_host": "did you mean docker_socket = true?",
     },
     derive=derive_driver,
-    conflicts=CONFLICTS,
+    conflicts=(*CONFLICTS, Conflict("secret_environment", ("environment", "secret_environment"), _twice)),
     needs=needs,
 )

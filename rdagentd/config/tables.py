@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from rdagentd.config.kinds import Kind
@@ -64,6 +65,15 @@ def _labels(value: Any) -> dict[str, str]:
 
 
 def _credentials(value: Any) -> dict[str, str]:
+    return _sources(value, NAME.parse)
+
+
+def _secret_environment(value: Any) -> dict[str, str]:
+    return _sources(value, _variable)
+
+
+def _sources(value: Any, check: Callable[[Any], object]) -> dict[str, str]:
+    """Names of credentials under names that `check` accepts."""
     if type(value) is not dict:
         raise wrong_type("a table of names and names", value)
     if len(value) > 64:
@@ -71,7 +81,7 @@ def _credentials(value: Any) -> dict[str, str]:
     problems: list[Problem] = []
     for name, source in value.items():
         try:
-            NAME.parse(name)
+            check(name)
             NAME.parse(source)
         except InvalidError as error:
             problems += [problem.under(key_name(name)) for problem in error.problems]
@@ -81,5 +91,6 @@ def _credentials(value: Any) -> dict[str, str]:
 
 
 CREDENTIALS = Kind("table of names, at most 64", _credentials)
+SECRET_ENVIRONMENT = Kind("table of variables and names, at most 64", _secret_environment)
 ENVIRONMENT = Kind("table of texts", _environment)
 LABELS = Kind("table of texts, at most 64", _labels)

@@ -205,7 +205,9 @@ class DockerDriver:
     async def _known(self, state: State) -> _Run:
         run = _Run(state.labels.get(labels.WORKER, ""), state.labels.get(labels.RUN, ""), state.container)
         kept = options.log_of(state.labels.get(options.LOG, ""))
-        run.log = await asyncio.to_thread(self.logs.open, run.worker, run.id, kept)
+        redact = state.labels.get(options.REDACT)
+        secrets = None if redact is None else options.secrets_of(redact, state.environment)
+        run.log = await asyncio.to_thread(self.logs.open, run.worker, run.id, kept, secrets)
         self._ports.taken(run.id, state.labels.get(options.PORTS, ""))
         return run
 
@@ -419,7 +421,8 @@ class DockerDriver:
         assert spec.container is not None
         name = options.container_name(self._identity, run.id)
         told = await engine.inspect(name)
-        run.log = await asyncio.to_thread(self.logs.open, run.worker, run.id, spec.log)
+        secrets = options.secrets_in(spec) if spec.log.redact else None
+        run.log = await asyncio.to_thread(self.logs.open, run.worker, run.id, spec.log, secrets)
         if told is not None:
             run.container = told["Id"]
             await self._go_on(run)
@@ -623,6 +626,7 @@ class DockerDriver:
 
     async def _end(self, engine: Engine, run: _Run, state: State | None) -> None:
         if state is None:
+            await asyncio.to_thread(_finish, run)
             self._tell_end(
                 run,
                 EndedRun(
@@ -645,6 +649,7 @@ class DockerDriver:
         if state.began is not None:
             try:
                 await self._copy(engine, run)
+                await asyncio.to_thread(_finish, run)
             except (EngineRefusedError, OSError) as error:  # a full disk must not keep a run alive
                 self._listener.noted(run.worker, "docker", f"the last of its output could not be copied: {error}")
         state = await self._judged(engine, run, state)
@@ -665,6 +670,11 @@ class DockerDriver:
     async def _remove(self, run: _Run) -> None:
         if run.container is not None:
             await self._there().remove(run.container)
+
+
+def _finish(run: _Run) -> None:
+    if run.log is not None:
+        run.log.finish()
 
 
 def _identity(home: Path) -> str:

@@ -3,7 +3,8 @@
 The engine's own file is the durable one: whatever a container writes is there, with or without a daemon. It is copied when
 somebody reads it, while somebody follows it, and when the container has ended, before it is removed. Beside the segments lies
 `copied`: how far they are good, and which record of the engine's log comes next. It is replaced now and then, so after a
-crash what was written and not noted is cut off and copied again, to the same offsets.
+crash what was written and not noted is cut off and copied again, to the same offsets. Nothing is noted where a secret may
+have begun, so that what takes secrets out can begin anew there.
 
 A record is known by its time: each of the two streams of a container has times that never fall, and the pieces of a long line
 have one time.
@@ -17,7 +18,7 @@ import shutil
 import struct
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ import msgpack
 from attrs import define, field
 
 from rdagentd.model.spec import Log
+from rdagentd.protocol.redaction import Redactor
 from rdagentd.protocol.segments import INDEX_INTERVAL, INDEX_RECORD, base_of, index_name, log_name
 
 _HEADER = struct.Struct(">BxxxL")
@@ -63,9 +65,12 @@ class LogHome:
         for left in self.root.glob(".*"):
             shutil.rmtree(left, ignore_errors=True)
 
-    def open(self, worker: str, run: str, kept: Log) -> RunLog:
-        """Where the output of a run goes. Raises OSError."""
-        return RunLog(self.root / worker, run, kept)
+    def open(self, worker: str, run: str, kept: Log, secrets: Sequence[tuple[str, bytes]] | None = None) -> RunLog:
+        """Where the output of a run goes. secrets: what is taken out beside what looks like a key; None: nothing is.
+
+        Raises OSError.
+        """
+        return RunLog(self.root / worker, run, kept, secrets)
 
 
 @define(eq=False)
@@ -75,6 +80,7 @@ class RunLog:
     directory: Path
     run: str
     kept: Log
+    secrets: Sequence[tuple[str, bytes]] | None = field(default=None, repr=False)
     lock: threading.Lock = field(factory=threading.Lock)
     begin: dict[str, int] = field(factory=dict)
     _last: int = 0
@@ -83,7 +89,7 @@ class RunLog:
 
     def __attrs_post_init__(self) -> None:
         names = ("out", "err") if self.kept.separate else ("out",)
-        self._streams = {name: _Stream(self.directory / name, self.kept) for name in names}
+        self._streams = {name: _Stream(self.directory / name, self.kept, self.secrets) for name in names}
         noted = self._noted()
         if noted.get("run") == self.run:
             self.begin, self._last = noted["begin"], noted["last"]
@@ -92,6 +98,7 @@ class RunLog:
                 self._streams[name].cut(end)
         else:
             self.begin = self.ends()
+            self._note()  # or what is written before the next note would count as an earlier run's
 
     def _noted(self) -> dict[str, Any]:
         try:
@@ -160,6 +167,8 @@ class RunLog:
             stream.flush()
 
     def _note(self) -> None:
+        if not all(stream.clean for stream in self._streams.values()):
+            return
         noted = {
             "run": self.run, "begin": self.begin, "ends": self.ends(), "last": self._last,
             "seen": {number: list(seen) for number, seen in self._seen.items()},
@@ -167,6 +176,12 @@ class RunLog:
         new = self.directory / "copied.new"
         new.write_bytes(msgpack.packb(noted))
         new.replace(self.directory / "copied")
+
+    def finish(self) -> None:
+        """Nothing more comes: what may have been the beginning of a secret was none. Raises OSError."""
+        with self.lock:
+            for stream in self._streams.values():
+                stream.finish()
 
     def close(self) -> None:
         """Lets go of the files."""
@@ -177,7 +192,8 @@ class RunLog:
 class _Stream:
     """One stream's segments, the newest open. cap, segment: bytes; the oldest segments go first."""
 
-    def __init__(self, directory: Path, kept: Log) -> None:
+    def __init__(self, directory: Path, kept: Log, secrets: Sequence[tuple[str, bytes]] | None) -> None:
+        self._redactor = None if secrets is None else Redactor(secrets)
         self._directory = directory
         self._kept = kept
         self._fd = self._index = -1
@@ -203,8 +219,24 @@ class _Stream:
                 break
         self.end = end
 
+    @property
+    def clean(self) -> bool:
+        """Whether everything that came was written."""
+        return self._redactor is None or self._redactor.clean
+
     def write(self, micros: int, data: bytes) -> None:
-        """Appends bytes that arrived then, in microseconds since the epoch."""
+        """Appends bytes that arrived then, in microseconds since the epoch, without the secrets in them."""
+        self._append(micros, data if self._redactor is None else self._redactor.feed(data))
+
+    def finish(self) -> None:
+        """Writes what was held back."""
+        if self._redactor is not None:
+            self._append(self._stamp, self._redactor.close())
+            self.flush()
+
+    def _append(self, micros: int, data: bytes) -> None:
+        if not data:
+            return
         if self.end - self._base >= self._kept.segment:
             self._next()
         if self._fd < 0:

@@ -7,15 +7,19 @@ from typing import Any
 
 from rdagentd.drivers.limits import Unmet
 from rdagentd.model.container import Container, Network
-from rdagentd.model.spec import Limits, Log, Rlimit
+from rdagentd.model.spec import Limits, Log, Rlimit, Spec
 from rdagentd.model.worker import Worker
 from rdagentd.protocol import labels
+from rdagentd.protocol.keys import guessed
 
 HOST = labels.PREFIX + "host"
 """Label: the identity of the daemon that made it. Two daemons on one engine leave each other's containers alone."""
 
 LOG = labels.PREFIX + "log"
 """Label: how its output is kept, as "cap:segment:separate"."""
+
+REDACT = labels.PREFIX + "redact"
+"""Label: variables whose values are taken out of its output, with "=" between them; not there if nothing is taken out."""
 
 PORTS = labels.PREFIX + "ports"
 """Label: the ports of the host that it has on lease, as "19899,19900"."""
@@ -86,6 +90,7 @@ def container_config(
             labels.RUN: run.id,
             LOG: _log_words(spec.log),
             PORTS: ",".join(map(str, ports)),
+            **({REDACT: "=".join(name for name, _ in secrets_in(spec))} if spec.log.redact else {}),
         },
         "HostConfig": _host_config(container, spec.limits, facts, ports),
         "ExposedPorts": {port: {} for port in container.ports},
@@ -173,6 +178,17 @@ def _shares(weight: int, cgroup_version: str) -> int:
 def _gpus(gpus: tuple[str, ...]) -> dict[str, Any]:
     request: dict[str, Any] = {"Capabilities": [["gpu"]]}
     return request | ({"Count": -1} if gpus == ("all",) else {"DeviceIDs": list(gpus)})
+
+
+def secrets_in(spec: Spec) -> list[tuple[str, bytes]]:
+    """Variables of a spec whose values are taken out of the output."""
+    return sorted(guessed({name.encode(): value.encode() for name, value in spec.environment.items()}))
+
+
+def secrets_of(redact: str, environment: Sequence[str]) -> list[tuple[str, bytes]]:
+    """The same, from the label `REDACT` and the environment as the engine tells it."""
+    pairs = (variable.partition("=") for variable in environment)
+    return sorted((name, value.encode()) for name, _, value in pairs if name in redact.split("="))
 
 
 def _log_words(log: Log) -> str:

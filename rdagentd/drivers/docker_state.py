@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from rdagentd.model.run import Exit, ExitKind
 from rdagentd.model.size import format_size
@@ -21,7 +21,7 @@ _SIGNALLED = 128
 class State:
     """A container as `inspect` tells it. began, ended: seconds since the epoch, None if it did not; pid 0: none any more.
 
-    error: why the engine could not start it, or "".
+    error: why the engine could not start it, or "". environment: as NAME=VALUE.
     """
 
     container: str
@@ -34,6 +34,7 @@ class State:
     error: str
     memory: int
     labels: Mapping[str, str]
+    environment: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def is_over(self) -> bool:
@@ -65,6 +66,7 @@ def state_of(told: Mapping[str, Any]) -> State:
         error=state.get("Error") or "",
         memory=told.get("HostConfig", {}).get("Memory") or 0,
         labels=told.get("Config", {}).get("Labels") or {},
+        environment=tuple(told.get("Config", {}).get("Env") or ()),
     )
 
 

@@ -384,11 +384,15 @@ def spawn_message(worker: Worker, who: Identity, files: Sequence[str] = ()) -> d
         "umask": spec.umask,
         "nice": spec.nice,
         "rlimits": _rlimits(spec.limits),
-        "log": {"cap": spec.log.cap, "segment": spec.log.segment, "separate": spec.log.separate},
+        "log": {
+            "cap": spec.log.cap,
+            "segment": spec.log.segment,
+            "separate": spec.log.separate,
+            **({} if spec.log.redact else {"redact": False}),  # an older executor knows no such field, here and below
+        },
         "linger": spec.stop.grace,
-        **(
-            {"credentials": dict(spec.credentials)} if spec.credentials else {}
-        ),  # an older executor knows no such field
+        **({"credentials": dict(spec.credentials)} if spec.credentials else {}),
+        **({"secret_environment": dict(spec.secret_environment)} if spec.secret_environment else {}),
         **({"cgroup": values} if values else {}),
     }
 

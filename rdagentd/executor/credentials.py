@@ -1,10 +1,11 @@
-"""Secrets that systemd gave to the executor (systemd.exec(5), LoadCredential=), as files for one run alone."""
+"""Secrets that systemd gave to the executor (systemd.exec(5), LoadCredential=), as files and variables for one run alone."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from errno import EINVAL
 from typing import Any
 
 VARIABLE = "CREDENTIALS_DIRECTORY"
@@ -27,7 +28,19 @@ class Credentials:
                 self.remove(run)
 
     def give(self, request: dict[str, Any]) -> Iterator[str]:
-        """Makes the files that the request names, and tells the run where; yields what is done next. Raises OSError."""
+        """Makes the files and variables that the request names; yields what is done next. Raises OSError.
+
+        Adds `secrets` to the request: the name and the value of each.
+        """
+        request["secrets"] = secrets = []
+        for variable, source in request["secret_environment"].items():
+            yield f"secret variable {variable}"
+            secret = _read(source).removesuffix(b"\n")
+            if b"\0" in secret:
+                yield f"secret variable {variable}, for there is a NUL in it"
+                raise OSError(EINVAL, os.strerror(EINVAL))
+            request["env"][variable] = os.fsdecode(secret)
+            secrets.append((variable, secret))
         if not request["credentials"]:
             return
         yield "credentials"
@@ -38,8 +51,8 @@ class Credentials:
         os.mkdir(place, 0o700)
         for name, source in request["credentials"].items():
             yield f"credential {name}"
-            with open(os.path.join(os.environ.get(VARIABLE, "/nonexistent"), source), "rb") as file:
-                secret = file.read()
+            secret = _read(source)
+            secrets.append((name, secret))
             fd = os.open(os.path.join(place, name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
             with open(fd, "wb") as file:
                 file.write(secret)
@@ -55,3 +68,8 @@ class Credentials:
             for name in os.listdir(place):
                 os.unlink(os.path.join(place, name))
             os.rmdir(place)
+
+
+def _read(source: str) -> bytes:
+    with open(os.path.join(os.environ.get(VARIABLE, "/nonexistent"), source), "rb") as file:
+        return file.read()

@@ -14,6 +14,7 @@ from rdagentd.executor.cgroup import Cgroups
 from rdagentd.executor.failpoint import reach
 from rdagentd.executor.journal import Journal
 from rdagentd.executor.link import Link
+from rdagentd.executor.log import Log
 from rdagentd.executor.pipes import Pipes
 from rdagentd.executor.policy import Policy, PolicyError
 from rdagentd.executor.run import Notice, Run, could_not_start, exited
@@ -21,6 +22,7 @@ from rdagentd.executor.search import Search
 from rdagentd.executor.spawn import HANDLED, Request, Spawner
 from rdagentd.executor.tree import Tree
 from rdagentd.protocol.frames import FrameError
+from rdagentd.protocol.redaction import Redactor
 from rdagentd.protocol.segments import STREAMS
 
 BATCH = 16
@@ -99,6 +101,7 @@ class Executor:
                 request["uid"], request["gid"], request["groups"] = who
             for stage in self.spawner.credentials.give(request):  # noqa: B007
                 pass
+            run.secrets = request["secrets"] if settings["redact"] else None
             stage = "pipe"
             for stream in STREAMS if settings["separate"] else STREAMS[:1]:
                 opened, write = self.pipes.open(worker, stream, settings["cap"], settings["segment"])
@@ -140,6 +143,8 @@ class Executor:
         if run.report >= 0:
             self._reports[run.report] = run
             self.epoll.register(run.report, select.EPOLLIN)
+        else:
+            self._listen(run)
         if run.deadline is not None:
             self._asked.add(run)
         if run.killing:
@@ -185,6 +190,8 @@ class Executor:
         if self._rest_until is not None and time.monotonic() >= self._rest_until:
             self._rest_until = None
             self.epoll.modify(self.pipes.epoll.fileno(), select.EPOLLIN | select.EPOLLONESHOT)
+        if self.pipes.due is not None and time.monotonic() >= self.pipes.due:
+            self._tell_growth(self.pipes.show())
         for _ in range(min(BATCH, len(self.link.messages))):
             handle(self, self.link.messages.popleft())
         if self._woken or self._asked:
@@ -196,6 +203,8 @@ class Executor:
         times = [run.deadline for run in self._asked if run.deadline is not None]
         if self._rest_until is not None:
             times.append(self._rest_until)
+        if self.pipes.due is not None:
+            times.append(self.pipes.due)
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _talk(self, fd: int, events: int) -> None:
@@ -218,26 +227,42 @@ class Executor:
         little, logs = self.pipes.pump()
         if little:
             self._rest_until += REST
+        self._tell_growth(logs)
+
+    def _tell_growth(self, logs: list[Log]) -> None:
         if self.watches:
             for log in logs:
                 self.grew(log.worker, log.stream, log.end)
 
     def _reported(self, run: Run) -> None:
-        """The child has come as far as exec, or tells why not."""
+        """The child has come as far as exec, or tells why not. Secrets that it has met come first; see Spawner."""
         try:
-            text = os.read(run.report, 4096)
+            while text := os.read(run.report, 1 << 16):
+                run.told += text
         except BlockingIOError:
             return
+        *secrets, failure = run.told.split(b"\0")
+        run.told = b""
+        if run.secrets is not None:
+            run.secrets += [(name.decode(), value) for name, _, value in (told.partition(b"=") for told in secrets)]
         self.epoll.unregister(run.report)
         del self._reports[run.report]
         os.close(run.report)
         run.report = -1
-        if text:
-            number, step, problem = text.decode("utf-8", "replace").split("\n", 2)
+        self._listen(run)
+        if failure:
+            number, step, problem = failure.decode("utf-8", "replace").split("\n", 2)
             stage, _, about = step.partition(": ")
             run.failure = (int(number), stage, f"{about} {problem}".strip())
         else:
             self.link.send(run.started())
+
+    def _listen(self, run: Run) -> None:
+        """Takes the output of a run: all of its secrets are known now."""
+        for stream in run.streams:
+            if stream.redactor is None and run.secrets is not None:
+                stream.redactor = Redactor(run.secrets)
+            self.pipes.listen(stream)
 
     def _tend(self) -> None:
         """Reaps, and sees to the runs whose main process has ended, and to those that are to be killed."""

@@ -13,6 +13,7 @@ import msgpack
 from rdagentd.executor.pipes import Stream
 from rdagentd.executor.run import Run
 from rdagentd.executor.spawn import HANDLED
+from rdagentd.protocol.redaction import Redactor
 
 if TYPE_CHECKING:
     from rdagentd.executor.executor import Executor
@@ -30,7 +31,7 @@ except ValueError as error:
 """
 """What the new program will need: once the old one is gone it is too late to find out that something is missing."""
 
-_KEPT = [name for name in Run.__slots__ if name != "streams"]
+_KEPT = [name for name in Run.__slots__ if name not in ("streams", "secrets", "told")]
 
 
 def replace(executor: Executor) -> None:
@@ -80,6 +81,9 @@ def resume(executor: Executor, state: dict[str, Any]) -> socket.socket:
             log.unmarked, log.why = unmarked, why
             run.streams.append(Stream(fd, log, start, dropped))
             executor.pipes.adopt(run.streams[-1])
+        run.secrets, run.told, redactors = state.get("redaction", {}).get(run.id, (None, b"", ()))
+        for opened, redactor in zip(run.streams, redactors, strict=False):
+            opened.redactor = redactor and Redactor.restored(redactor)
         executor.adopt(run)
     executor.tree.resume(state)
     return socket.socket(fileno=state["listener"])
@@ -99,6 +103,10 @@ def _state(executor: Executor) -> dict[str, Any]:
             ({name: getattr(run, name) for name in _KEPT}, [_stream(stream) for stream in run.streams])
             for run in executor.runs.values()
         ],
+        "redaction": {  # apart: a program without it can take up the rest
+            run.id: (run.secrets, run.told, [stream.redactor and stream.redactor.state() for stream in run.streams])
+            for run in executor.runs.values()
+        },
     }
 
 

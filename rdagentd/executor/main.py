@@ -39,6 +39,7 @@ PATIENCE = 10.0
 """Seconds to wait for children of a dead executor that have not come to their exec yet; they hold its lock."""
 
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_DUMPABLE = 4
 
 
 class UsageError(ValueError):
@@ -103,6 +104,7 @@ def settings(argv: list[str]) -> Settings:
 def _start(chosen: Settings, argv: list[str]) -> tuple[Executor, Link]:
     _seal()
     os.umask(0o027)
+    _prctl(_PR_SET_DUMPABLE, 0)  # it holds secrets: no core dump, nor a look into it by another process of its user
     carried = handover.received()
     journal_dir = os.path.join(chosen.state, "executor")
     os.makedirs(journal_dir, mode=0o700, exist_ok=True)
@@ -195,6 +197,14 @@ def _lock(path: str) -> int:
     return fd
 
 
+def _prctl(option: int, value: int) -> None:
+    """See prctl(2). Raises OSError."""
+    import ctypes
+
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), f"cannot prctl({option}, {value})")
+
+
 def _protect() -> tuple[tuple[int, int], bool]:
     """Takes all descriptors allowed, a low OOM score, and the orphans of its children.
 
@@ -202,10 +212,7 @@ def _protect() -> tuple[tuple[int, int], bool]:
     """
     nofile = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (nofile[1], nofile[1]))
-    import ctypes
-
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "cannot become a child subreaper")
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     with suppress(PermissionError), open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
         file.write(OOM_SCORE)
     with open("/proc/self/oom_score_adj", "rb", buffering=0) as file:

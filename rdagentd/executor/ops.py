@@ -39,6 +39,9 @@ def handle(executor: Executor, message: Notice) -> None:
         if op == "spawn":
             message.setdefault("credentials", {})
             message.setdefault("cgroup", {})
+            message.setdefault("secret_environment", {})
+            if type(message.get("log")) is dict:
+                message["log"].setdefault("redact", True)
         _check(op, fields, message)
         do(executor, message)
     except Exception as error:
@@ -99,10 +102,11 @@ def _map(check: Check) -> Check:
 def _log(value: Any) -> bool:
     return (
         type(value) is dict
-        and value.keys() == {"cap", "segment", "separate"}
+        and value.keys() == {"cap", "segment", "separate", "redact"}
         and _natural(value["cap"])
         and _natural(value["segment"])
         and type(value["separate"]) is bool
+        and type(value["redact"]) is bool
     )
 
 
@@ -235,6 +239,7 @@ _SPAWN: dict[str, Check] = {
     "env": _map(_text),
     "env_files": _list(_text),
     "credentials": lambda value: _map(_name)(value) and all(map(_name, value)),
+    "secret_environment": _map(_name),
     "uid": _maybe(_id),
     "gid": _maybe(_id),
     "groups": _maybe(_list(_id)),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 import select
+import time
 from contextlib import suppress
 
 from rdagentd.executor.log import Home, Log, spare
+from rdagentd.protocol.redaction import Redactor
 
 CHUNK = 256 << 10
 """Most bytes taken from one pipe in a turn, so that one that floods cannot starve the others."""
@@ -19,15 +21,23 @@ BUSY_PIPE = 1 << 20
 """Size of a busy pipe: what an unprivileged process may ask for by default (/proc/sys/fs/pipe-max-size)."""
 
 
-class Stream:
-    """The read end of one pipe of one run. start: the log's end when the run began. fd is -1 once the pipe is closed."""
+HESITATION = 0.1
+"""Seconds after which the last letters of a line that goes no further are written, though a secret may begin with them."""
 
-    __slots__ = ("_lost", "fd", "full", "log", "start")
+
+class Stream:
+    """The read end of one pipe of one run. start: the log's end when the run began. fd is -1 once the pipe is closed.
+
+    redactor: takes secrets out, or None.
+    """
+
+    __slots__ = ("_lost", "fd", "full", "log", "redactor", "start")
 
     def __init__(self, fd: int, log: Log, start: int, dropped: int = 0) -> None:
         self.fd = fd
         self.log = log
         self.start = start
+        self.redactor: Redactor | None = None
         self._lost = log.lost - dropped
         self.full = BUSY
 
@@ -43,12 +53,17 @@ class Stream:
 
 
 class Pipes:
-    """All of them, with an epoll of their own, so that they can rest while the executor listens to everything else."""
+    """All of them, with an epoll of their own, so that they can rest while the executor listens to everything else.
+
+    due: monotonic seconds at which `show` is to be called, or None.
+    """
 
     def __init__(self, home: Home) -> None:
         self.home = home
         self.epoll = select.epoll()
         self.logs: dict[tuple[str, str], Log] = {}
+        self.due: float | None = None
+        self._waiting: dict[Stream, None] = {}
         self._streams: dict[int, Stream] = {}
         self._buffer = bytearray(CHUNK)
         self._view = memoryview(self._buffer)
@@ -58,7 +73,10 @@ class Pipes:
         return self.logs.get((worker, stream)) or Log(self.home, worker, stream)
 
     def open(self, worker: str, stream: str, cap: int, segment: int) -> tuple[Stream, int]:
-        """A new pipe into a worker's log, and its write end. cap, segment: bytes. Raises OSError."""
+        """A new pipe into a worker's log, and its write end; nothing is read before `listen`. cap, segment: bytes.
+
+        Raises OSError.
+        """
         read, write = os.pipe()
         try:
             spare(write)
@@ -76,9 +94,13 @@ class Pipes:
         """Takes up a stream; its pipe may be closed already."""
         self.logs[stream.log.worker, stream.log.stream] = stream.log
         stream.log.users += 1
+
+    def listen(self, stream: Stream) -> None:
+        """From now on what comes is read."""
         if stream.fd >= 0:
             self._streams[stream.fd] = stream
             self.epoll.register(stream.fd, select.EPOLLIN)
+            self._wait(stream)
 
     def pump(self) -> tuple[bool, list[Log]]:
         """Reads every pipe that has something, once. True if little came: then it is better to let more gather."""
@@ -89,6 +111,14 @@ class Pipes:
                 little = False
             logs.append(stream.log)
         return little, logs
+
+    def show(self) -> list[Log]:
+        """What was held back for a while is written, where nothing came after it. Returns the logs."""
+        waiting, self._waiting, self.due = self._waiting, {}, None
+        for stream in waiting:
+            if stream.redactor is not None:
+                stream.log.write(memoryview(stream.redactor.show()))
+        return [stream.log for stream in waiting]
 
     def close(self, stream: Stream) -> None:
         """The run is over: takes what is still in the pipe, and waits for no stranger who holds it open."""
@@ -113,19 +143,34 @@ class Pipes:
         if not size:
             self._shut(stream)
             return 0
-        stream.log.write(self._view[:size])
+        if stream.redactor is None:
+            stream.log.write(self._view[:size])
+        else:
+            stream.log.write(memoryview(stream.redactor.feed(bytes(self._view[:size]))))
+            self._wait(stream)
         if size >= stream.full:
             stream.full = CHUNK + 1
             self._enlarge(stream.fd)
         return size
+
+    def _wait(self, stream: Stream) -> None:
+        if stream.redactor is not None and stream.redactor.waits:
+            self._waiting[stream] = None
+            self.due = self.due or time.monotonic() + HESITATION
+        else:
+            self._waiting.pop(stream, None)
 
     def _enlarge(self, fd: int) -> None:
         with suppress(OSError):  # it goes on with the small one if the user has used up pipe-user-pages-soft
             fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, BUSY_PIPE)
 
     def _shut(self, stream: Stream) -> None:
-        if stream.fd >= 0:
+        if stream.fd < 0:
+            return
+        if self._streams.pop(stream.fd, None):
             self.epoll.unregister(stream.fd)
-            del self._streams[stream.fd]
-            os.close(stream.fd)
-            stream.fd = -1
+        os.close(stream.fd)
+        stream.fd = -1
+        self._waiting.pop(stream, None)
+        if stream.redactor is not None:
+            stream.log.write(memoryview(stream.redactor.close()))

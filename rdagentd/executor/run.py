@@ -15,14 +15,15 @@ Notice = dict[str, Any]
 class Run:
     """From fork to exit record.
 
-    at: seconds since the epoch. deadline: monotonic seconds at which what is left gets SIGKILL. status: as from wait(2),
+    at: seconds since the epoch. secrets: names and values that are not to be in its log; None: it is kept as it comes. told:
+    what came on `report` so far. deadline: monotonic seconds at which what is left gets SIGKILL. status: as from wait(2),
     None while the main process lives. failure: (errno, stage, detail) of a start that failed. report: the pipe on which
     the child tells of it, -1 once that is known. usage: user seconds, system seconds, bytes.
     """
 
     __slots__ = (
-        "at", "deadline", "failure", "frozen", "id", "killing", "linger", "pid", "report", "status", "streams", "tag",
-        "ticks", "usage", "worker",
+        "at", "deadline", "failure", "frozen", "id", "killing", "linger", "pid", "report", "secrets", "status", "streams",
+        "tag", "ticks", "told", "usage", "worker",
     )  # fmt: skip
 
     def __init__(self, id: str, worker: str, linger: float) -> None:  # noqa: A002
@@ -34,6 +35,8 @@ class Run:
         self.pid = self.ticks = 0
         self.at = 0.0
         self.report = -1
+        self.told = b""
+        self.secrets: list[tuple[str, bytes]] | None = None
         self.status: int | None = None
         self.failure: tuple[int, str, str] | None = None
         self.deadline: float | None = None

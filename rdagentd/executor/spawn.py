@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from rdagentd.executor.credentials import Credentials
 from rdagentd.executor.environment import read_environment
 from rdagentd.executor.proc import TAG, tag_of
+from rdagentd.protocol.keys import MOST, PIECE, guessed
 
 Request = dict[str, Any]
 """The fields of the operation `spawn`, checked."""
@@ -39,7 +40,10 @@ class Spawner:
     def spawn(self, request: Request, out: int, err: int, entrance: int) -> tuple[int, int]:
         """Forks. entrance: of the run's cgroup, or -1.
 
-        Returns the pid and a pipe: it ends when the exec has succeeded, else says why. Raises OSError."""
+        Returns the pid and a pipe: it ends when the exec has succeeded, else says why. Before that come, each with a NUL after
+        it, the variables that hold secrets, if its output is to be without: the environment is complete only there.
+        Raises OSError.
+        """
         report, write = os.pipe()
         os.set_blocking(report, False)
         old = _signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
@@ -60,16 +64,17 @@ class Spawner:
         stage = "start"
         try:
             gc.disable()
-            for stage in self._steps(request, out, err, entrance):  # noqa: B007
+            for stage in self._steps(request, out, err, entrance, report):  # noqa: B007
                 pass
         except BaseException as error:  # whatever it is, two executors must not run on
             number = getattr(error, "errno", None) or (errno.ENOMEM if isinstance(error, MemoryError) else errno.EINVAL)
             detail = "" if isinstance(error, OSError) else str(error)
-            os.write(report, f"{number}\n{stage}\n{detail}".encode("utf-8", "replace")[:4096])
+            told = f"{number}\n{stage}\n{detail}".replace("\0", "?")
+            os.write(report, told.encode("utf-8", "replace")[:4096])
         finally:
             os._exit(127)
 
-    def _steps(self, request: Request, out: int, err: int, entrance: int) -> Iterator[str]:
+    def _steps(self, request: Request, out: int, err: int, entrance: int, report: int) -> Iterator[str]:
         """Each name tells what is done next, and with what; it is reported if that fails."""
         if entrance >= 0:
             yield "cgroup"
@@ -101,11 +106,24 @@ class Spawner:
         for path in request["env_files"]:
             yield f"environment file: {path}"
             read_environment(path, env, request["env"])
+        if request["log"]["redact"]:
+            yield "secrets"
+            _report(report, env)
         env[b"RDAGENTD_RUN"], env[b"RDAGENTD_WORKER"] = request["run"].encode(), request["worker"].encode()
         yield f"working directory: {request['cwd']}"
         os.chdir(request["cwd"])
         yield f"exec: {request['argv'][0]}"
         _exec([os.fsencode(word) for word in request["argv"]], env)
+
+
+def _report(report: int, env: dict[bytes, bytes]) -> None:
+    """Tells the executor which variables hold secrets, as far as it looks for so much."""
+    left = MOST * PIECE
+    for name, value in guessed(env):
+        told = b"%b=%b\0" % (name.encode(), value)
+        if len(told) <= left:
+            left -= len(told)
+            os.write(report, told)
 
 
 def _become(uid: int | None, gid: int | None, groups: list[int] | None) -> Iterator[str]:

@@ -130,11 +130,15 @@ class Limits:
 
 @frozen
 class Log:
-    """How captured output is kept: at most `cap` bytes per stream in segments of `segment` bytes; separate: streams apart."""
+    """How captured output is kept: at most `cap` bytes per stream in segments of `segment` bytes; separate: streams apart.
+
+    redact: whether secrets are taken out.
+    """
 
     cap: int = 50 << 20
     segment: int = 10 << 20
     separate: bool = False
+    redact: bool = True
 
 
 @frozen
@@ -143,8 +147,8 @@ class Spec:
 
     command: empty only for a container, which then runs what its image says. container: there exactly if the driver is docker.
 
-    credentials: file name for the run → name of a credential of the executor's unit. docker_socket: whether a process may use
-    the Docker engine, through the proxy.
+    credentials: file name for the run → name of a credential of the executor's unit; secret_environment: variable → the same.
+    docker_socket: whether a process may use the Docker engine, through the proxy.
     """
 
     name: str
@@ -156,6 +160,7 @@ class Spec:
     environment: Mapping[str, str] = Factory(dict)
     environment_file: tuple[str, ...] = ()
     credentials: Mapping[str, str] = Factory(dict)
+    secret_environment: Mapping[str, str] = Factory(dict)
     user: str | None = None
     group: str | None = None
     umask: int = 0o022

@@ -129,6 +129,7 @@ def test_an_operator_operates_what_is_its_own(host: LiveDaemon) -> None:
         ({"group": "0"}, "group"),
         ({"user": str(BOB), "group": "0"}, "user, group"),
         ({"credentials": {"key": "openai"}}, "credentials"),
+        ({"secret_environment": {"KEY": "openai"}}, "secret_environment"),
         ({"nice": -5}, "nice below 0"),
         ({"limits": {"rtprio": "50"}}, "limits.rtprio"),
         ({"limits": {"nice": "40"}}, "limits.nice"),

@@ -62,7 +62,7 @@ def restarts(draw: st.DrawFn) -> Restart:
 @st.composite
 def logs(draw: st.DrawFn) -> Log:
     segment, cap = sorted((draw(st.integers(4096, MAX_SIZE)), draw(st.integers(4096, MAX_SIZE))))
-    return Log(cap, segment, draw(st.booleans()))
+    return Log(cap, segment, draw(st.booleans()), draw(st.booleans()))
 
 
 SIGNALS = st.lists(st.sampled_from(["SIGTERM", "SIGINT", "SIGHUP", "SIGKILL", "SIGUSR1"]), max_size=16).map(tuple)
@@ -77,6 +77,8 @@ SPECS = st.builds(
     directory=st.none() | PATHS,
     environment=ENVIRONMENTS,
     environment_file=st.lists(PATHS, max_size=3).map(tuple),
+    credentials=st.dictionaries(NAMES, NAMES, max_size=2),
+    secret_environment=st.dictionaries(VARIABLES.map("S_{}".format), NAMES, max_size=2),
     user=st.none() | WORDS,
     group=st.none() | WORDS,
     umask=st.integers(0, 0o777),

@@ -283,3 +283,20 @@ def test_a_docker_socket_is_for_processes_and_for_one_engine() -> None:
     assert problem.startswith("docker_socket: is not for containers")
     (problem,) = refusal(docker_socket=True, environment={"DOCKER_HOST": "tcp://elsewhere"})
     assert problem.startswith("docker_socket: stands in environment too")
+
+
+def test_secret_variables_are_names_of_credentials() -> None:
+    raw = {"name": "w", "command": ["x"], "secret_environment": {"OPENAI_API_KEY": "openai.key"}}
+    assert decode_spec(raw).secret_environment == {"OPENAI_API_KEY": "openai.key"}
+    for wrong, said in (
+        ({"A=b": "x"}, "the name of a variable cannot contain ="),
+        ({"KEY": "../x"}, "'../x' is not a name"),
+        ({f"N{number}": "x" for number in range(65)}, "has 65 credentials"),
+    ):
+        with pytest.raises(SpecError, match="secret_environment") as caught:
+            decode_spec({**raw, "secret_environment": wrong})
+        assert said in str(caught.value)
+    with pytest.raises(SpecError, match="secret_environment: OPENAI_API_KEY also stands in environment"):
+        decode_spec({**raw, "environment": {"OPENAI_API_KEY": "x"}})
+    with pytest.raises(SpecError, match="secret_environment: is not for containers"):
+        decode_spec({**raw, "container": {"image": "x"}})

@@ -59,6 +59,25 @@ def test_output_has_the_same_offsets_and_options_over_a_crash_of_the_daemon(dock
     eventually(lambda: not (daemon.state / "docker" / "logs" / "w").exists(), "its log to be gone")
 
 
+def test_secrets_are_not_in_its_output_even_over_a_crash_of_the_daemon(docked: tuple[LiveDaemon, str]) -> None:
+    daemon, config = docked
+    client = started(daemon, config)
+    words = "echo $API_KEY; echo last $PLAIN $API_KEY; sleep 2; echo $API_KEY"
+    environment = {"API_KEY": "hunter22-and-more", "PLAIN": "in-plain-words"}
+    client.submit("w", "sh", "-c", words, container=BUSYBOX, environment=environment)
+    client.wait("w", until="running")
+    first = b"[redacted API_KEY]\nlast in-plain-words [redacted API_KEY]\n"
+    eventually(lambda: client.log("w") == first, "the first words")
+    daemon.kill()
+    client = started(daemon, config)
+    client.wait("w")
+    assert client.log("w") == first + b"[redacted API_KEY]\n"
+    kept = {"container": BUSYBOX, "environment": environment, "log": {"redact": False}}
+    client.submit("plain", "sh", "-c", "echo $API_KEY", **kept)
+    client.wait("plain")
+    assert client.log("plain") == b"hunter22-and-more\n"
+
+
 def test_a_container_gets_its_ports_on_lease_and_is_told_so(docked: tuple[LiveDaemon, str], engine: Engine) -> None:
     daemon, config = docked
     client = started(daemon, config)

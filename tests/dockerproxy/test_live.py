@@ -23,7 +23,6 @@ from rdagentd.dockerproxy.rules import to_wire
 from rdagentd.protocol import labels
 from tests.dockerproxy.fake import MIB, rules
 from tests.engine import IMAGE, Engine
-from tests.harness import eventually
 
 COMMANDS = [path for path in ("/usr/bin/docker", "/usr/local/bin/docker") if Path(path).exists()]
 """The engine's own client, and a newer one where there is one."""

@@ -43,8 +43,18 @@ def test_nothing_is_given_that_was_not_asked_for() -> None:
     assert not {"Memory", "NanoCpus", "PidsLimit", "Privileged", "PidMode", "Devices", "ShmSize"} & host.keys()
     assert config["Labels"] == {
         "rdagentd.host": "me", "rdagentd.worker": "w", "rdagentd.run": "r1", "rdagentd.ports": "",
-        "rdagentd.log": "52428800:10485760:0",
+        "rdagentd.log": "52428800:10485760:0", "rdagentd.redact": "",
     }  # fmt: skip
+
+
+def test_which_secrets_are_taken_out_of_its_output_stands_in_a_label_by_name() -> None:
+    environment = {"B_TOKEN": "hunter22", "PLAIN": "not a secret", "A_KEY": "=hunter=23"}
+    config = asked(Container("image"), environment=environment)
+    assert config["Labels"][options.REDACT] == "A_KEY=B_TOKEN"
+    told = options.secrets_of(config["Labels"][options.REDACT], [*config["Env"], "GPG_KEY=of the image"])
+    assert told == options.secrets_in(Spec("w", environment=environment))
+    assert told == [("A_KEY", b"=hunter=23"), ("B_TOKEN", b"hunter22")]
+    assert options.REDACT not in asked(Container("image"), log=Log(redact=False))["Labels"]
 
 
 def test_every_limit_is_in_the_words_of_the_engine() -> None:
@@ -254,3 +264,34 @@ def test_the_oldest_goes_first(tmp_path: Path) -> None:
     copied(log, *(record(number, b"%099d\n" % number) for number in range(1000)))
     oldest, end = LogReader(tmp_path / "w" / "out").bounds()
     assert end == 100_000 and end - oldest <= 60_000 and read(tmp_path).endswith(b"%099d\n" % 999)
+
+
+def test_secrets_are_taken_out_however_the_records_cut_them(tmp_path: Path) -> None:
+    log = LogHome(tmp_path).open("w", "r1", Log(separate=True), [("API_KEY", b"hunter22-and-more")])
+    for _ in log.copy(
+        [record(1, b"<hunter22-"), record(2, b"err hunter\n", 2), record(3, b"and-more>\n"), record(4, b"hunt")]
+    ):
+        pass
+    assert (read(tmp_path), read(tmp_path, "err")) == (b"<[redacted API_KEY]>\n", b"err hunter\n")
+    assert log.ends()["out"] == len(b"<[redacted API_KEY]>\n"), "the rest may be the beginning of one"
+    log.finish()
+    assert read(tmp_path) == b"<[redacted API_KEY]>\nhunt"
+    assert b"hunter22" not in (tmp_path / "w" / "copied").read_bytes()
+
+
+@pytest.mark.parametrize("crash", range(1, 8))
+def test_what_was_copied_with_a_secret_half_read_comes_again_to_the_same_place(tmp_path: Path, crash: int) -> None:
+    secrets = [("API_KEY", b"hunter22-and-more")]
+    records = [record(1, b"<hunter22-"), record(2, b"and-more>"), record(3, b" ghp_" + b"a" * 20), record(4, b"a" * 20),
+               record(5, b"a\n"), record(6, b"plain\n"), record(7, b"hunter")]  # fmt: skip
+    first = LogHome(tmp_path).open("w", "r1", Log(), secrets)
+    for _ in first.copy(records[:crash]):  # and nothing more is done: the daemon has crashed
+        pass
+    shown = read(tmp_path)
+    again = LogHome(tmp_path).open("w", "r1", Log(), secrets)
+    assert again.begin == {"out": 0}
+    for _ in again.copy(records):
+        pass
+    again.finish()
+    assert read(tmp_path) == b"<[redacted API_KEY]> ghp_[redacted]\nplain\nhunter"
+    assert read(tmp_path).startswith(shown), "an offset that somebody has read stays"

@@ -16,7 +16,7 @@ from rdagentd.drivers import process
 from rdagentd.drivers.identity import identify
 from rdagentd.drivers.process import ProcessDriver, spawn_message
 from rdagentd.model.run import ExitKind, Run
-from rdagentd.model.spec import Limits, Rlimit, Spec, Stop
+from rdagentd.model.spec import Limits, Log, Rlimit, Spec, Stop
 from rdagentd.model.worker import Worker
 from rdagentd.protocol import frames
 
@@ -426,8 +426,13 @@ def test_spawn_carries_the_whole_spec() -> None:
     assert message["rlimits"] == {"RLIMIT_NOFILE": [10, -1]}
     assert (message["umask"], message["nice"], message["linger"]) == (0o077, 5, 3.0)
     assert "credentials" not in message, "an older executor would refuse a field that it does not know"
-    secret = Worker("w", attrs.evolve(spec, credentials={"key": "openai"}), 0, run=Run("r1", "w", 1))
-    assert spawn_message(secret, identify("daemon", None, 0, 0))["credentials"] == {"key": "openai"}
+    assert "secret_environment" not in message and "redact" not in message["log"]
+    asked = {"credentials": {"key": "openai"}, "secret_environment": {"KEY": "openai"}, "log": Log(redact=False)}
+    secret = spawn_message(
+        Worker("w", attrs.evolve(spec, **asked), 0, run=Run("r1", "w", 1)), identify("daemon", None, 0, 0)
+    )
+    assert secret["credentials"] == {"key": "openai"} and secret["secret_environment"] == {"KEY": "openai"}
+    assert secret["log"]["redact"] is False
     assert frames.Decoder().feed(frames.pack(message)) == [message]
 
 

@@ -73,6 +73,20 @@ def test_one_that_is_missing(vault: Executor) -> None:
     assert left(vault) == []
 
 
+def test_as_variables_if_asked_for(vault: Executor) -> None:
+    """They win over a file's variables; a newline at the end of the file is none of the secret."""
+    (vault.directory / "given" / "openai").write_text("sk-1\n\n")
+    (vault.directory / "env").write_text("KEY=other\n")
+    ended = vault.run(
+        SYSTEM_PYTHON, "-c", "import os; print([os.environ['KEY'], os.environ.get('CREDENTIALS_DIRECTORY')])",
+        secret_environment={"KEY": "openai"}, env_files=[str(vault.directory / "env")],
+    )  # fmt: skip
+    assert ended["code"] == 0 and vault.log() == b"['sk-1\\n', None]\n"
+    ended = vault.run("true", secret_environment={"KEY": "bytes"})
+    assert ended["reason"] == "cannot start: secret variable KEY, for there is a NUL in it: invalid argument"
+    assert vault.run("true", secret_environment={"KEY": "github"})["stage"] == "secret variable KEY"
+
+
 def test_an_executor_without_credentials(executor: Executor) -> None:
     assert executor.run("true", credentials={"key": "openai"})["stage"] == "credential key"
 

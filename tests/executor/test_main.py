@@ -5,13 +5,16 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import signal
 import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests import cores
 from tests.executor.conftest import PYTHON, TIMEOUT, Executor, lines_of, needs_root
+from tests.executor.test_handover import replace
 
 
 @pytest.mark.parametrize(
@@ -147,3 +150,17 @@ def test_its_warnings_have_a_priority_for_the_journal(journal: bool) -> None:
     os.close(write)
     with open(read) as pipe:
         assert pipe.read().startswith("<4>rdagentd executor: cannot" if journal else "rdagentd executor: cannot")
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_it_leaves_no_core_dump(idle: Executor, tmp_path: Path, replaced: bool) -> None:
+    """It holds secrets of all its workers."""
+    (tmp_path / "cores").mkdir()
+    if not cores.possible(tmp_path / "cores"):
+        pytest.skip("this host writes no core dumps (core_pattern, or the hard limit)")
+    idle.prefix = [*cores.UNLIMITED, str(tmp_path / "cores")]
+    idle.start()
+    if replaced:
+        replace(idle)
+    os.kill(idle.pid, signal.SIGABRT)
+    assert not cores.dumped(idle.pid)

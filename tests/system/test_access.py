@@ -456,6 +456,15 @@ def test_a_credential_reaches_the_worker_that_names_it_and_nobody_else(machine: 
         for person in ("other", "rdagentd"):
             assert "Permission denied" in machine.run(f"runuser -u {person} -- cat {path}").out
 
+    asked = ["credentials.key=openai", "secret_environment.OPENAI_API_KEY=openai"]
+    script = "echo $OPENAI_API_KEY; cat $CREDENTIALS_DIRECTORY/key; ls /$OPENAI_API_KEY"
+    options = ["--user", "member", *(word for setting in asked for word in ("--set", setting))]
+    mark = "[redacted OPENAI_API_KEY]"
+    said = output(machine, "told", script, *options, by="root")
+    assert said.startswith(f"{mark}\n{mark}ls: cannot access '/{mark}'"), said
+    daemon = "$(systemctl show --property MainPID --value rdagentd)"
+    assert re.search(r"Max core file size +0 ", machine.check(f"cat /proc/{daemon}/limits"))
+
     machine.check("sync; journalctl --sync")
     everywhere = "/var/lib/rdagentd /var/lib/rdagentd-executor /var/log/rdagentd /var/log/journal /run/log"
     assert machine.run(f"grep --recursive --text --files-with-matches sk-proven {everywhere}").out == ""
