@@ -93,7 +93,8 @@ class Machine:
     def journal(self, unit: str = "", since_cursor: str = "", lines: int = 200) -> str:
         """Return the last lines of the journal, of one unit and after a cursor if given."""
         only = (f" --unit={unit}" if unit else "") + (f" --after-cursor='{since_cursor}'" if since_cursor else "")
-        return self.run(f"journalctl --no-pager --output=short-precise --lines={lines}{only}").out
+        shown = f"journalctl --no-pager --output=short-precise --lines={lines}{only}"
+        return self.run(f"timeout 30 journalctl --sync &>/dev/null; {shown}").out  # what was written is there then
 
     def cursor(self) -> str:
         """Return the journal's end as a cursor for journal()."""

@@ -17,14 +17,15 @@ from .machine import Machine
 KILLS = 20
 LONG = ("long-1", "long-2", "long-3")
 DAY = 86400
-TIMER = 90  # seconds; within them the clock is set four times
+HOUR = 3600
+TIMER = 60  # seconds
 
-FEW = r"(1 min )?[\d.]+ s"  # not a day
+FEW = r"(\d+ min|[\d.]+ m?s)"  # not a day, nor an hour
 SAID_MEANWHILE = (
     rf"limited is running for {FEW} as process .*; its time limit comes in {FEW}",
     rf"again waits to be restarted: exited with code 1; restarts after .*; that is in {FEW}",
     rf"slow is stopping: .* SIGTERM sent, SIGKILL to its whole tree follows in {FEW}",
-    r"limited +running +(1m)?\d+s ",
+    r"limited +running +(\d+m)?\d+s ",
 )
 
 # It counts; what it printed shows whether a line is missing or doubled. The lock shows whether a second one of it ran.
@@ -201,7 +202,7 @@ def test_a_daemon_that_hangs_is_replaced_by_the_watchdog(machine: Machine) -> No
         timeout=120,
     )
     assert main_pid(machine) not in ("0", pid)
-    assert "Watchdog timeout" in machine.check("journalctl --quiet --boot --unit rdagentd --grep 'Watchdog timeout'")
+    assert "Watchdog timeout" in machine.journal("rdagentd", lines=1000)
     machine.check("rm -r /run/systemd/system/rdagentd.service.d; systemctl daemon-reload", timeout=120)
 
 
@@ -217,38 +218,59 @@ def test_a_restart_of_journald_costs_nothing_but_a_reconnection(machine: Machine
     assert main_pid(machine, "rdagentd-executor") == executor
 
 
-@pytest.mark.usefixtures("long_workers")
-def test_the_clock_is_set_a_day_forward_and_back_and_no_timer_minds(machine: Machine) -> None:
-    stamp = "read at idle </proc/uptime; echo $at"
-    submit(machine, "limited", f"trap '{stamp}; exit 0' TERM; {stamp}; sleep 1000 & wait", "--timeout", str(TIMER))
-    submit(machine, "again", f"{stamp}; exit 1", "--restart", "always", "--delay", str(TIMER))
-    submit(machine, "slow", f"trap '{stamp}' TERM; {stamp}; while :; do sleep 0.2; done", "--grace", str(TIMER))
+STAMP = "read at idle </proc/uptime; echo $at"
+
+
+def timers(machine: Machine, seconds: int) -> None:
+    """A worker with a run-time limit, one that waits for its restart, and one in the grace period of its stop."""
+    submit(machine, "limited", f"trap '{STAMP}; exit 0' TERM; {STAMP}; sleep 5000 & wait", "--timeout", str(seconds))
+    submit(machine, "again", f"{STAMP}; exit 1", "--restart", "always", "--delay", str(seconds))
+    submit(machine, "slow", f"trap '{STAMP}' TERM; {STAMP}; while :; do sleep 0.2; done", "--grace", str(seconds))
     for name in ("limited", "slow"):  # it has set its trap
         machine.check(f"until rdagentctl logs {name} | grep --quiet .; do sleep 0.2; done", timeout=90)
     machine.check("rdagentctl stop slow")
-    pid, seen = rows(machine, "slow")["slow"]["run"]["pid"], counted(machine, LONG[0])[-1]
-    machine.check(f"(tail --pid={pid} --follow /dev/null; {{ {stamp}; }} >/tmp/killed) </dev/null >/dev/null 2>&1 &")
+
+
+def turn_the_clock(machine: Machine, days: int) -> None:
+    """Set the clock; forward, a new daemon takes the deadlines over, too."""
+    machine.check(f"date --set=@$(($(date +%s) + {days * DAY}))")
+    if days > 0:
+        machine.check("systemctl restart rdagentd", timeout=120)
+
+
+@pytest.mark.usefixtures("long_workers")
+def test_the_clock_is_set_a_day_forward_and_back_and_what_is_told_stays_true(machine: Machine) -> None:
+    timers(machine, HOUR)
+    seen = counted(machine, LONG[0])[-1]
     for days in (1, -1, -1, 1):
-        machine.check(f"date --set=@$(($(date +%s) + {days * DAY}))")
-        if days == 1:  # a new daemon takes the deadlines over
-            machine.check("systemctl restart rdagentd", timeout=120)
+        turn_the_clock(machine, days)
         counts_on(machine, LONG[0])
         told = machine.check("rdagentctl why limited again slow; rdagentctl status")
         for sentence in SAID_MEANWHILE:
             assert re.search(sentence, told), f"{sentence} in\n{told}"
-        recent = [int(line) for line in machine.check(f"rdagentctl logs {LONG[0]} --since 3s").split()]
+        recent = [int(line) for line in machine.check(f"rdagentctl logs {LONG[0]} --since 5s").split()]
         assert recent == list(range(recent[0], recent[-1] + 1))
         assert recent[0] > seen
+    machine.check("rdagentctl remove --force limited again slow", timeout=90)
+
+
+@pytest.mark.usefixtures("long_workers")
+def test_the_clock_is_set_a_day_forward_and_back_and_no_timer_minds(machine: Machine) -> None:
+    timers(machine, TIMER)
+    pid = rows(machine, "slow")["slow"]["run"]["pid"]
+    machine.check(f"(tail --pid={pid} --follow /dev/null; {{ {STAMP}; }} >/tmp/killed) </dev/null >/dev/null 2>&1 &")
+    for days in (-1, 1, 1, -1):
+        turn_the_clock(machine, days)
     machine.check("rdagentctl wait limited slow --timeout 2m || true", timeout=150)
     machine.check("until [ $(rdagentctl logs again | wc -l) -ge 2 ]; do sleep 0.5; done", timeout=120)
     ended = rows(machine, "limited", "slow")
     assert [ended[name]["exit"]["kind"] for name in ("limited", "slow")] == ["timed_out", "signal"]
-    begin_of_limited, end_of_limited = stamps(machine, "limited")
+    begin_of_limited, end_of_limited = stamps(machine, "limited")[:2]
     first_of_again, second_of_again = stamps(machine, "again")[:2]
     term_of_slow = stamps(machine, "slow")[1]  # the first: each new daemon says again what still counts
-    kill_of_slow = float(machine.check("cat /tmp/killed"))
+    kill_of_slow = float(machine.check("until [ -s /tmp/killed ]; do sleep 0.2; done; cat /tmp/killed"))
     for took in (end_of_limited - begin_of_limited, second_of_again - first_of_again, kill_of_slow - term_of_slow):
-        assert TIMER - 1 < took < TIMER + 20
+        assert TIMER - 1 < took < 2 * TIMER  # a slow machine may be late, by less than a day
     machine.check("rdagentctl stop again --wait --timeout 1m; rdagentctl remove limited again slow", timeout=90)
 
 
