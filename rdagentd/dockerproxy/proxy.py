@@ -107,7 +107,7 @@ class Proxy:
     def _pause(self, run: str, _request: dict[str, Any]) -> dict[str, Any]:
         scope = self._known(run).scope
         kept = self._kept[run]
-        paused = endings.pause(self._engine, run, scope.belongings)
+        paused = endings.pause(self._engine, run, scope.belongings, scope.rules.cgroup_parent)
         self._keep(run, Kept(kept.rules, sorted({*kept.paused, *paused})))
         return {"containers": len(paused)}
 
