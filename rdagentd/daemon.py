@@ -217,7 +217,9 @@ class Host:
         forgetting = loaded.meta.get("forgetting", "").split()
         self._supervisor = supervisor = Supervisor(engine, store, Hub(), epochs, forgetting)
         docker = self._config.docker
-        self._sockets = SocketDriver(docker.proxy, supervisor, engine.workers.get, self._granted)
+        self._sockets = SocketDriver(
+            docker.proxy, str(self._options.state), supervisor, engine.workers.get, self._granted
+        )
         self._driver = ProcessDriver(os.fspath(self._options.executor_socket), self._sockets, self._options.launch)
         self._sockets.process = self._driver
         listener = DockerListener(supervisor)

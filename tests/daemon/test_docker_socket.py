@@ -190,6 +190,21 @@ def test_a_spec_that_loses_its_socket_loses_its_containers(bench: Bench) -> None
     assert client.wait("w", until="running")[0]["state"] == "running"
 
 
+def test_another_daemon_at_the_same_proxy_leaves_them_alone(bench: Bench, tmp_path: Path) -> None:
+    client = bench.start()
+    ran(bench, client, FOREVER + "exec sleep 1000", stop={"grace": 0})
+    other = LiveDaemon(tmp_path / "other")
+    other.state.parent.mkdir()
+    try:
+        second = other.start("--config", str(bench.config))
+        assert second is not None
+        submit(second, "exit 0")
+        second.wait("w")
+        assert len(bench.containers("running")) == 1
+    finally:
+        other.close()
+
+
 # --- nobody there -----------------------------------------------------------------------------------------------------
 
 
