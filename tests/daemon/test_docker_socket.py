@@ -55,11 +55,14 @@ def test_stop_takes_five_containers_and_their_volumes_along(bench: Bench) -> Non
         f"for i in 1 2 3 4 5; do docker run -d -v data$i:/data {IMAGE} sleep 1000 && echo there; done; exec sleep 1000"
     )
     ran(bench, client, five, 5, stop={"grace": 1})
+    run = client.worker("w")["run"]["id"]
+    assert bench.cgroups(run)
     begin = time.monotonic()
     client.verb("stop", "w")
     (row,) = client.wait("w")
     print(f"a run with 5 containers stopped in {time.monotonic() - begin:.1f} s")
     assert bench.left() == [], "the run was told to be over before"
+    assert bench.cgroups(run) == []
     assert (row["state"], row["exit"]["signal"]) == ("stopped", "SIGTERM")
 
 
