@@ -217,7 +217,9 @@ class Host:
         forgetting = loaded.meta.get("forgetting", "").split()
         self._supervisor = supervisor = Supervisor(engine, store, Hub(), epochs, forgetting)
         docker = self._config.docker
-        self._sockets = SocketDriver(docker.proxy, supervisor, engine.workers.get, self._granted)
+        self._sockets = SocketDriver(
+            docker.proxy, str(self._options.state), supervisor, engine.workers.get, self._granted
+        )
         self._driver = ProcessDriver(os.fspath(self._options.executor_socket), self._sockets, self._options.launch)
         self._sockets.process = self._driver
         listener = DockerListener(supervisor)
@@ -238,7 +240,8 @@ class Host:
                 self._docker.forget(name)
         if self._docker.was_used:
             self._docker.open()  # there may be containers of workers that nobody knows any more
-        if any(worker.spec.docker_socket for worker in engine.workers.values()) or Path(docker.proxy).exists():
+        needed = any(worker.spec.docker_socket for worker in engine.workers.values())
+        if needed or os.access(docker.proxy, os.W_OK):
             self._sockets.open()  # likewise
         logs = {DriverName.PROCESS: self._options.logs, DriverName.DOCKER: self._docker.logs.root}
         self._daemon = Daemon(supervisor, supervisor.rows, logs, self.reload, self.drain, lambda: self._config.docker)

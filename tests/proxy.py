@@ -101,11 +101,15 @@ class Bench:
         return [one for one in found if state in (None, one["State"])]
 
     def left(self) -> list[Any]:
-        """All that there still is of agents: containers, volumes, what the proxy keeps, sockets, cgroups."""
+        """All that there still is of agents: containers, volumes, what the proxy keeps, sockets."""
         volumes = self._listed("volumes")["Volumes"] or []
         sockets = list(self.proxy.runtime.glob("*")) if self.proxy.runtime.exists() else []
-        cgroups = [*Path("/sys/fs/cgroup").glob("rdagentd/*"), *Path("/sys/fs/cgroup").glob("*/rdagentd/*")]
-        return [*self._listed("containers/json"), *volumes, *self.proxy.kept, *sockets, *filter(Path.is_dir, cgroups)]
+        return [*self._listed("containers/json"), *volumes, *self.proxy.kept, *sockets]
+
+    def cgroups(self, run: str) -> list[Path]:
+        """The cgroups that the containers of a run have shared: the one of version 2, those of version 1."""
+        root = Path("/sys/fs/cgroup")
+        return [path for path in (root / "rdagentd" / run, *root.glob(f"*/rdagentd/{run}")) if path.is_dir()]
 
     def _listed(self, what: str) -> Any:
         return self.engine.call("GET", f"/{what}?all=1&filters=" + quote(json.dumps({"label": [labels.ORIGIN]})))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
@@ -45,11 +45,16 @@ def end(engine: Engine, run: str, belongings: Belongings | None, parent: str | N
     return len(ended)
 
 
-def pause(engine: Engine, run: str, belongings: Belongings) -> list[str]:
-    """Pauses what runs; returns the ids of those that were running."""
-    running = _own(engine, run, belongings, "running")
-    _each(lambda number: _do(engine, "POST", f"/containers/{number}/pause"), running)
-    return running
+def pause(engine: Engine, run: str, belongings: Belongings, parent: str) -> list[str]:
+    """Pauses what runs, and what begins meanwhile; returns the ids of those that were running."""
+    paused: set[str] = set()
+    for _ in range(ROUNDS):
+        running = {*_own(engine, run, belongings, _RUNNING), *_strays(engine, parent, _RUNNING)} - paused
+        if not running:
+            break
+        _each(lambda number: _do(engine, "POST", f"/containers/{number}/pause"), running)
+        paused |= running
+    return sorted(paused)
 
 
 def resume(engine: Engine, paused: Iterable[str]) -> None:
@@ -57,15 +62,19 @@ def resume(engine: Engine, paused: Iterable[str]) -> None:
     _each(lambda number: _do(engine, "POST", f"/containers/{number}/unpause"), paused)
 
 
-def _own(engine: Engine, run: str, belongings: Belongings | None, state: str | None = None) -> list[str]:
-    states = {} if state is None else {"status": {state: True}}
+_States = Mapping[str, Mapping[str, bool]]
+_ANY: _States = {}
+_RUNNING: _States = {"status": {"running": True}}
+
+
+def _own(engine: Engine, run: str, belongings: Belongings | None, states: _States = _ANY) -> list[str]:
     found = engine.ask("GET", f"/containers/json?all=1&filters={_filter(run, states)}")
     return [one["Id"] for one in found if belongings is None or _inspected(engine, one["Id"], belongings.owns)]
 
 
-def _strays(engine: Engine, parent: str) -> list[str]:
+def _strays(engine: Engine, parent: str, states: _States = _ANY) -> list[str]:
     """What the classic builder runs has the labels of its image, whatever they say; the cgroup parent tells."""
-    found = [one["Id"] for one in engine.ask("GET", "/containers/json?all=1")]
+    found = [one["Id"] for one in engine.ask("GET", f"/containers/json?all=1&filters={_query(states)}")]
     return [
         one for one in found if _inspected(engine, one, lambda seen: seen["HostConfig"].get("CgroupParent") == parent)
     ]
@@ -76,9 +85,12 @@ def _inspected(engine: Engine, number: str, fits: Callable[[dict[str, Any]], boo
     return found is not None and fits(found)
 
 
-def _filter(run: str, more: dict[str, dict[str, bool]] | None = None) -> str:
-    wanted = {f"{labels.RUN}={run}": True, f"{labels.ORIGIN}={labels.AGENT}": True}
-    return quote(document.write({"label": wanted, **(more or {})}).decode(), safe="")
+def _filter(run: str, more: _States = _ANY) -> str:
+    return _query({"label": {f"{labels.RUN}={run}": True, f"{labels.ORIGIN}={labels.AGENT}": True}, **more})
+
+
+def _query(filters: _States) -> str:
+    return quote(document.write(dict(filters)).decode(), safe="")
 
 
 def _do(engine: Engine, method: str, path: str, patience: float = PATIENCE) -> None:

@@ -45,7 +45,7 @@ class Proxy:
         """One request of the daemon. Raises ValueError for what is not understood, OSError, RefusedError."""
         name = request.get("op")
         if name == "hello":
-            return self._hello()
+            return self._hello(request.get("owner"))
         operation = _OPERATIONS.get(name) if isinstance(name, str) else None
         if operation is None:
             raise ValueError(f"cannot do {name!r}: hello, {', '.join(_OPERATIONS)} are known")
@@ -55,10 +55,11 @@ class Proxy:
         with turn:  # an `open` waits for the `end` before it
             return operation(self, run, request)
 
-    def _hello(self) -> dict[str, Any]:
+    def _hello(self, owner: Any) -> dict[str, Any]:
         problem = self._problem()
         with self._lock:
-            return {"version": __version__, "pid": os.getpid(), "runs": sorted(self._kept), "problem": problem}
+            runs = sorted(run for run, kept in self._kept.items() if owner in (None, kept.rules.owner))
+        return {"version": __version__, "pid": os.getpid(), "runs": runs, "problem": problem}
 
     def _problem(self) -> str | None:
         try:
@@ -107,7 +108,7 @@ class Proxy:
     def _pause(self, run: str, _request: dict[str, Any]) -> dict[str, Any]:
         scope = self._known(run).scope
         kept = self._kept[run]
-        paused = endings.pause(self._engine, run, scope.belongings)
+        paused = endings.pause(self._engine, run, scope.belongings, scope.rules.cgroup_parent)
         self._keep(run, Kept(kept.rules, sorted({*kept.paused, *paused})))
         return {"containers": len(paused)}
 

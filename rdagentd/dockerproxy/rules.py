@@ -17,7 +17,7 @@ class Rules:
 
     uid, gid: who may connect. cgroup_parent: a path where the engine uses cgroupfs, a .slice where it uses systemd; it is what
     tells a run's containers from those of an image that brings labels, so no two runs have the same. Empty: the proxy's
-    choice.
+    choice. owner: which daemon's run it is.
     memory, swap, shm: bytes; swap is what may be used beside the memory. cpus: in billionths of one. pids: a number.
     binds: directories that may be bound, with all below them; read-only what does not belong to uid. owned: directories of
     which what belongs to uid may be bound. networks: names. ports: of the host, that may be published on loopback. gpus: ids
@@ -28,6 +28,7 @@ class Rules:
     uid: int
     gid: int
     cgroup_parent: str = ""
+    owner: str = ""
     memory: int | None = None
     swap: int | None = None
     cpus: int | None = None

@@ -87,7 +87,9 @@ class _Run:
 
 
 class SocketDriver(Around):
-    """path: the proxy's socket. known: the worker of a name; granted: what the configuration says at the moment.
+    """path: the proxy's socket; owner: what tells this daemon's runs there from another's.
+
+    known: the worker of a name; granted: what the configuration says at the moment.
 
     `process` is to be set before anything is asked.
     """
@@ -95,9 +97,15 @@ class SocketDriver(Around):
     _listener: Listener
 
     def __init__(
-        self, path: str, listener: Listener, known: Callable[[str], Worker | None], granted: Callable[[], Granted]
+        self,
+        path: str,
+        owner: str,
+        listener: Listener,
+        known: Callable[[str], Worker | None],
+        granted: Callable[[], Granted],
     ) -> None:
         super().__init__(listener)
+        self._owner = owner
         self._known = known
         self._granted = granted
         self._link = ProxyLink(path, self._look)
@@ -134,7 +142,7 @@ class SocketDriver(Around):
         while True:
             try:
                 await self._link.connect()
-                told = await self._link.ask("hello", _SOON)
+                told = await self._link.ask("hello", _SOON, owner=self._owner)
                 if told.get("problem") is None:
                     break
                 self._tell(told["problem"])
@@ -233,7 +241,8 @@ class SocketDriver(Around):
             return PATIENCE, {}
         assert run.worker is not None
         who = self._who(run.worker)
-        return PATIENCE, {"rules": rules_of(run.worker, who, self.process.uid, self._granted())}
+        rules = rules_of(run.worker, who, self.process.uid, self._granted())
+        return PATIENCE, {"rules": {**rules, "owner": self._owner}}
 
     def _who(self, worker: Worker) -> Identity:
         return identify(worker.spec.user, worker.spec.group, worker.owner, self.process.uid)

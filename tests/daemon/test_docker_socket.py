@@ -55,11 +55,14 @@ def test_stop_takes_five_containers_and_their_volumes_along(bench: Bench) -> Non
         f"for i in 1 2 3 4 5; do docker run -d -v data$i:/data {IMAGE} sleep 1000 && echo there; done; exec sleep 1000"
     )
     ran(bench, client, five, 5, stop={"grace": 1})
+    run = client.worker("w")["run"]["id"]
+    assert bench.cgroups(run)
     begin = time.monotonic()
     client.verb("stop", "w")
     (row,) = client.wait("w")
     print(f"a run with 5 containers stopped in {time.monotonic() - begin:.1f} s")
     assert bench.left() == [], "the run was told to be over before"
+    assert bench.cgroups(run) == []
     assert (row["state"], row["exit"]["signal"]) == ("stopped", "SIGTERM")
 
 
@@ -188,6 +191,21 @@ def test_a_spec_that_loses_its_socket_loses_its_containers(bench: Bench) -> None
         lambda: client.worker("w")["command"] == ["sleep", "1000"] and not bench.left(), "the first run to be gone"
     )
     assert client.wait("w", until="running")[0]["state"] == "running"
+
+
+def test_another_daemon_at_the_same_proxy_leaves_them_alone(bench: Bench, tmp_path: Path) -> None:
+    client = bench.start()
+    ran(bench, client, FOREVER + "exec sleep 1000", stop={"grace": 0})
+    other = LiveDaemon(tmp_path / "other")
+    other.state.parent.mkdir()
+    try:
+        second = other.start("--config", str(bench.config))
+        assert second is not None
+        submit(second, "exit 0")
+        second.wait("w")
+        assert len(bench.containers("running")) == 1
+    finally:
+        other.close()
 
 
 # --- nobody there -----------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from rdagentd.dockerproxy.rules import to_wire
 from rdagentd.protocol import labels
 from tests.dockerproxy.fake import MIB, rules
 from tests.engine import IMAGE, Engine
+from tests.harness import eventually
 
 COMMANDS = [path for path in ("/usr/bin/docker", "/usr/local/bin/docker") if Path(path).exists()]
 """The engine's own client, and a newer one where there is one."""
@@ -345,6 +346,23 @@ def test_a_container_that_ends_itself_is_given_its_time(run: Run) -> None:
     run.docker("exec", number, "sh", "-c", "until test -e /x/ready; do :; done")
     assert run.do("end", grace=30) == {"containers": 1}
     assert (run.work / "said").read_text() == "bye\n"
+
+
+def test_what_a_build_runs_pauses_too(run: Run, engine: Engine) -> None:
+    (run.work / "Dockerfile").write_text(f"FROM {IMAGE}\nRUN echo begun; sleep 1000\n")
+    command = [COMMANDS[0], "-H", run.host, "build", str(run.work)]
+    environment = {**os.environ, "DOCKER_BUILDKIT": "0"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as build:
+        assert build.stdout is not None
+        while build.stdout.readline() != b"begun\n":
+            pass
+        eventually(lambda: [one["State"] for one in engine.call("GET", "/containers/json")] == ["running"], "it to run")
+        assert run.do("pause") == {"containers": 1}
+        (built,) = engine.call("GET", "/containers/json")
+        assert built["State"] == "paused"
+        assert run.do("resume") == {"containers": 1}
+        assert run.do("end", grace=0)["containers"] == 1
+        build.wait(30)
 
 
 def test_containers_pause_and_go_on_with_their_run_even_over_a_restart_of_the_proxy(

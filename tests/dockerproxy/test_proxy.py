@@ -130,6 +130,13 @@ def test_it_says_whether_the_engine_is_there_and_opens_nothing_without(program: 
     assert program.ask(op="hello")["runs"] == []
 
 
+def test_a_daemon_is_told_its_own_runs(program: Program) -> None:
+    for run, owner in (("run-1", "/var/lib/rdagentd"), ("run-2", "/tmp/try")):
+        program.ask(op="open", run=run, rules={**RULES, "owner": owner})
+    assert program.ask(op="hello", owner="/tmp/try")["runs"] == ["run-2"]
+    assert program.ask(op="hello")["runs"] == ["run-1", "run-2"]
+
+
 def test_the_rules_survive_the_program(program: Program) -> None:
     path = program.ask(op="open", run="run-1", rules=RULES)["socket"]
     program.ask(op="open", run="run-2", rules=RULES)

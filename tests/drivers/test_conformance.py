@@ -171,7 +171,7 @@ class Sockets(Processes):
         return {"docker_socket": True}
 
     def driver(self, told: Told) -> Any:
-        driver = SocketDriver(str(self.proxy.socket), told, self.workers.get, Granted)
+        driver = SocketDriver(str(self.proxy.socket), "a", told, self.workers.get, Granted)
         process = ProcessDriver(str(self.socket), driver)
         driver.process = process
         to_proxy, from_proxy = driver.open, driver.close

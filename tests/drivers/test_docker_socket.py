@@ -56,6 +56,7 @@ class FakeProxy:
                 if request["op"] == "hello" and self.hangs:
                     continue
                 if request["op"] == "hello":
+                    assert request["owner"] == "mine"
                     told = {"version": "0", "pid": 1, "runs": self.runs, "problem": self.problem}
                     writer.write(frames.pack({"id": request["id"], "ok": True, "result": told}))
                 else:
@@ -108,7 +109,7 @@ class Scene:
         self.told, self.process = Notes(), Notes()
         self.workers = {"w": WORKER}
         self.driver = SocketDriver(
-            str(self.proxy.path), self.told, self.workers.get, lambda: Granted(("/data",), ("none",))  # type: ignore[arg-type]
+            str(self.proxy.path), "mine", self.told, self.workers.get, lambda: Granted(("/data",), ("none",))  # type: ignore[arg-type]
         )  # fmt: skip
         self.driver.process = self.process  # type: ignore[assignment]
 
@@ -159,7 +160,8 @@ async def test_the_executor_is_asked_once_the_socket_is_there(scene: Scene) -> N
     scene.driver.spawn(WORKER)
     request = await scene.proxy.hear("open")
     assert scene.process.silent()
-    assert request["rules"] == rules_of(WORKER, Identity(None, None, None, {}), 0, Granted(("/data",), ("none",)))
+    rules = rules_of(WORKER, Identity(None, None, None, {}), 0, Granted(("/data",), ("none",)))
+    assert request["rules"] == {**rules, "owner": "mine"}
     assert scene.driver.waits("r1") == "waits for the Docker proxy, which was asked for its socket"
     scene.proxy.reply({"ok": True, "result": OPENED})
     (worker,) = await scene.process.next("spawn")
