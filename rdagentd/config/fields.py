@@ -6,6 +6,7 @@ from typing import Any
 
 from rdagentd.config.containers import COMMAND_OR_NONE, CONFLICTS, CONTAINER, derive_driver, needs
 from rdagentd.config.kinds import CODES, FLAG, SIGNALS, UMASK, choice, duration, fraction, size, whole
+from rdagentd.config.requests import ABOVE_LIMITS, REQUESTS
 from rdagentd.config.resources import (
     CPU_LIST,
     CPUS,
@@ -230,6 +231,7 @@ SPEC = Section(
             LIMITS,
             "What a run may use as a whole, and each of its processes.",
         ),
+        "requests": (REQUESTS, "What the host must have left before a run starts, and keeps for it until it is over."),
         "log": (LOG, "How its output is kept."),
         "labels": (LABELS, "Names and values to select workers by; a value has at most 256 bytes."),
     },
@@ -252,8 +254,9 @@ SPEC = Section(
         "stderr": "output is always kept, see log",
         "image": "did you mean container.image?",
         "docker": "did you mean container?",
+        "gpus": "did you mean requests.gpus?",
     },
     derive=derive_driver,
-    conflicts=CONFLICTS,
+    conflicts=(*CONFLICTS, *ABOVE_LIMITS),
     needs=needs,
 )

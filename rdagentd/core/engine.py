@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from attrs import evolve
+
 from rdagentd.core import effects as fx
 from rdagentd.core import events as ev
-from rdagentd.core import recovery
+from rdagentd.core import recovery, waiting
 from rdagentd.core.handlers import IllegalInputError, climb
 from rdagentd.core.lifecycle import TABLE, input_of
+from rdagentd.core.pressure import Pressure
 from rdagentd.core.queue import Queue
 from rdagentd.core.recovery import UNREADABLE, is_unreadable
 from rdagentd.core.turn import Turn
 from rdagentd.model.container import DriverName
+from rdagentd.model.requests import NO_CAPACITY, Capacity
 from rdagentd.model.spec import Spec
 from rdagentd.model.worker import LIVE, Reason, State, Then, Want, Worker
 
@@ -27,8 +31,8 @@ BEHIND = {DriverName.PROCESS: "the executor", DriverName.DOCKER: "the Docker eng
 class Engine:
     """All workers, and what happens to them.
 
-    new_run makes time-ordered run ids, no two alike. slots: places per group. strict: raise a defect. away: what is wrong with
-    the drivers that cannot be reached.
+    new_run makes time-ordered run ids, no two alike. slots: places per group. strict: raise a defect. capacity: what the host
+    has to give away. away: what is wrong with the drivers that cannot be reached.
     """
 
     def __init__(
@@ -37,9 +41,11 @@ class Engine:
         slots: Mapping[str, int | None] | None = None,
         max_workers: int = 10_000,
         strict: bool = False,
+        capacity: Capacity = NO_CAPACITY,
     ) -> None:
         self.workers: dict[str, Worker] = {}
-        self.queue = Queue(slots)
+        self.queue = Queue(slots, capacity)
+        self.pressure = Pressure()
         self.away = dict.fromkeys(DriverName, "cannot be reached")
         self.draining = False
         self.defects = 0
@@ -48,14 +54,14 @@ class Engine:
         self._strict = strict
         self._order = 0
         self._undo: dict[str, Worker | None] = {}
-        self._flags = (self.away, False)
+        self._flags = (self.away, False, self.pressure)
 
     # --- taking back --------------------------------------------------------------------------------------------------
 
     def mark(self) -> None:
         """`rollback` leads back to here."""
         self._undo = {}
-        self._flags = (dict(self.away), self.draining)
+        self._flags = (dict(self.away), self.draining, self.pressure)
 
     def rollback(self) -> None:
         """Undoes what was decided since `mark`: it could not be kept, so it has not happened."""
@@ -65,7 +71,7 @@ class Engine:
                 self.workers[name] = before
             self.queue.follow(after, before)
         self._undo = {}
-        self.away, self.draining = self._flags
+        self.away, self.draining, self.pressure = self._flags
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -80,15 +86,16 @@ class Engine:
 
     def waits_for(self, worker: Worker) -> Reason:
         """Why a queued worker does not run yet."""
-        queue, group = self.queue, worker.spec.queue.group
         if self.draining:
             return Reason("draining", "waits for the daemon, which is stopping, to be started again")
         driver = worker.spec.driver
         if driver in self.away:
             return Reason("executor", f"waits for {BEHIND[driver]}, which {self.away[driver]}")
-        text = f"waits for a slot of group {group} ({queue.taken(group)} of {queue.slots(group)} taken"
-        ahead = queue.ahead(worker)
-        return Reason("slot", f"{text}, {ahead} ahead of it)" if ahead else f"{text}, next in line)")
+        return waiting.waits_for(worker, self.queue, self.pressure, self._drivers())
+
+    def _drivers(self) -> frozenset[DriverName]:
+        """Those that can be asked to start something."""
+        return frozenset(DriverName).difference(self.away)
 
     # --- deciding -----------------------------------------------------------------------------------------------------
 
@@ -111,6 +118,8 @@ class Engine:
                 self._drain(event, now, effects)
             case ev.GroupsChanged():
                 self.queue.set_slots(event.slots)
+            case ev.HostChanged() | ev.PressureRead() | ev.PressureUnseen():
+                self._observe(event, now, effects)
             case ev.Noted():
                 effects.append(fx.Story(event.worker, None, event.kind, event.text, event.by, event.data))
             case _:
@@ -264,11 +273,33 @@ class Engine:
     # --- all workers --------------------------------------------------------------------------------------------------
 
     def _admit(self, now: float, effects: list[fx.Effect]) -> None:
-        if self.draining:
+        if self.draining or self.pressure.held:
             return
-        drivers = frozenset(DriverName).difference(self.away)
-        while (name := self.queue.next(drivers)) is not None:
-            self._turn(ev.Admitted(name, self._new_run()), now, effects)
+        while (turn := self.queue.next(self._drivers())) is not None:
+            self._turn(ev.Admitted(turn.worker, self._new_run(), turn.holds), now, effects)
+
+    def _observe(
+        self, event: ev.HostChanged | ev.PressureRead | ev.PressureUnseen, now: float, effects: list[fx.Effect]
+    ) -> None:
+        """The host is another, or busier, or less busy."""
+        before = self.pressure
+        match event:
+            case ev.HostChanged():
+                self.queue.offer(event.capacity)
+                self.pressure = evolve(before, thresholds=event.thresholds)
+            case ev.PressureUnseen():
+                self.pressure = evolve(before, problem=event.problem)
+            case ev.PressureRead():
+                self.pressure = before.after(event.averages, event.triggered, now)
+                if (at := self.pressure.look_at(now)) is not None:
+                    effects.append(fx.Look(at))
+        after = self.pressure
+        if after.problem and after.problem != before.problem:
+            effects.append(fx.Story(None, None, "unseen", after.problem))
+        if after.reason and not before.held:
+            effects.append(fx.Story(None, None, "held", f"the queue {after.reason.text}"))
+        if before.held and not after.held:
+            effects.append(fx.Story(None, None, "released", "the queue goes on: the pressure has fallen"))
 
     def _drain(self, event: ev.DrainRequested, now: float, effects: list[fx.Effect]) -> None:
         self.draining = True

@@ -16,6 +16,7 @@ from rdagentd.executor.journal import Journal
 from rdagentd.executor.link import Link
 from rdagentd.executor.pipes import Pipes
 from rdagentd.executor.policy import Policy, PolicyError
+from rdagentd.executor.pressure import Pressure
 from rdagentd.executor.run import Notice, Run, could_not_start, exited
 from rdagentd.executor.search import Search
 from rdagentd.executor.spawn import HANDLED, Request, Spawner
@@ -61,6 +62,7 @@ class Executor:
         self.epoll = select.epoll()
         self.tree: Tree = Cgroups(home, self.epoll) if home else Search(self.runs, self.mains, problem)
         self.watches: dict[tuple[str, str], int] = {}
+        self.pressure = Pressure(self.epoll)
         self.leaving = False
         self.incarnation = f"{os.getpid()}.{proc.start_ticks(os.getpid())}"
         self._reports: dict[int, Run] = {}
@@ -178,6 +180,8 @@ class Executor:
                 self._reported(self._reports[fd])
             elif fd == self.pipes.epoll.fileno():
                 self._pump()
+            elif fd in self.pressure.triggers:
+                self.link.send({"notice": "pressure", "resource": self.pressure.triggers[fd]})
             elif events & select.EPOLLPRI:  # a cgroup is not populated any more, or is
                 self._woken = self._unseen = True
             else:
@@ -204,6 +208,7 @@ class Executor:
                 self.link.ready(events)
             elif fd == self.link.listener.fileno() and self.link.accept():
                 self.watches.clear()
+                self.pressure.watch({})
         except (FrameError, PermissionError) as error:
             note(str(error))
 

@@ -313,7 +313,7 @@ class Machine(RuleBasedStateMachine):
         for worker in engine.workers.values():
             if worker.state in LIVE:
                 holders.setdefault(worker.spec.queue.group, set()).add(worker.name)
-        assert dict(engine.queue.ledger()) == holders
+        assert dict(engine.queue.slot_holders()) == holders
         assert engine.queue.waiting() == sum(w.state is State.QUEUED for w in engine.workers.values())
 
     @invariant()
