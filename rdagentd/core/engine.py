@@ -93,6 +93,13 @@ class Engine:
             return Reason("executor", f"waits for {BEHIND[driver]}, which {self.away[driver]}")
         return waiting.waits_for(worker, self.queue, self.pressure, self._drivers())
 
+    def held_by(self, worker: Worker) -> list[str]:
+        """Who holds what a queued worker waits for."""
+        lack = self.queue.lack(worker, self._drivers())
+        if lack.slot:
+            return self.queue.holders(worker.spec.queue.group)
+        return self.queue.ledger.holders(lack.resources) if lack.resources else []
+
     def _drivers(self) -> frozenset[DriverName]:
         """Those that can be asked to start something."""
         return frozenset(DriverName).difference(self.away)
@@ -286,7 +293,7 @@ class Engine:
         match event:
             case ev.HostChanged():
                 self.queue.offer(event.capacity)
-                self.pressure = evolve(before, thresholds=event.thresholds)
+                self.pressure = before.under(event.thresholds)
             case ev.PressureUnseen():
                 self.pressure = evolve(before, problem=event.problem)
             case ev.PressureRead():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from attrs import evolve
 
-from rdagentd.core.pool import RESOURCES, Pool, amount, level, share
+from rdagentd.core.pool import RESOURCES, Pool, amount, level, share, shares
 from rdagentd.model.requests import ALL, NOTHING, Capacity, Requests
 
 
@@ -65,8 +66,8 @@ class Ledger:
         ids = f": {', '.join(self.all.gpus)}" if resource == "gpus" and self.all.gpus else ""
         return level(resource, self.all.has(resource)) + ids
 
-    def holders(self, resource: str) -> list[str]:
-        """Who holds some of it, and how much: "train (8 GiB of memory)"; who holds most first."""
-        some = [(worker, held) for worker, held in self._shares.items() if amount(held, resource)]
-        some.sort(key=lambda each: (-amount(each[1], resource), each[0]))
-        return [f"{worker} ({share(held, resource)})" for worker, held in some]
+    def holders(self, resources: Sequence[str]) -> list[str]:
+        """Who holds some of these, and how much: "train (8 GiB of memory, GPU 0)"; who holds most of the first comes first."""
+        some = [(worker, held) for worker, held in self._shares.items() if shares(held, resources)]
+        some.sort(key=lambda each: (-amount(each[1], resources[0]), each[0]))
+        return [f"{worker} ({shares(held, resources)})" for worker, held in some]

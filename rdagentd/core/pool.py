@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from attrs import frozen
 
 from rdagentd.model.requests import Requests
@@ -71,6 +73,6 @@ def share(wanted: Requests, resource: str) -> str:
     return f"{level(resource, number)} {'CPU' if resource == 'cpu' else 'GPU'}{'' if one else 's'}"
 
 
-def shares(wanted: Requests) -> str:
-    """All that is wanted: "8 GiB of memory, 1 CPU"; nothing for nothing."""
-    return ", ".join(share(wanted, name) for name in RESOURCES if amount(wanted, name))
+def shares(wanted: Requests, resources: Sequence[str] = RESOURCES) -> str:
+    """All that is wanted of these: "8 GiB of memory, 1 CPU"; "" for nothing."""
+    return ", ".join(share(wanted, name) for name in resources if amount(wanted, name))

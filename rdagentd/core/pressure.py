@@ -38,6 +38,11 @@ class Pressure:
         busy_until = now + LINGER if triggered else self.busy_until
         return evolve(self, averages=averages, held=self._held(averages), busy_until=busy_until)
 
+    def under(self, thresholds: Thresholds) -> Pressure:
+        """The same with other thresholds."""
+        moved = evolve(self, thresholds=thresholds)
+        return evolve(moved, held=moved._held(self.averages))
+
     def _held(self, averages: Mapping[str, float]) -> tuple[str, ...]:
         limits = {name: most for name, most in asdict(self.thresholds).items() if most is not None}
         low = {name: most * RELEASE if name in self.held else most for name, most in limits.items()}

@@ -27,11 +27,7 @@ def why(engine: Engine, worker: Worker, runs: Sequence[Run], now: float, unmet: 
 
 def _queued(engine: Engine, worker: Worker, now: float) -> str:
     reason = engine.waits_for(worker)
-    queue, holders = engine.queue, []
-    if reason.code == "slot":
-        holders = queue.holders(worker.spec.queue.group)
-    elif reason.code in RESOURCES:
-        holders = queue.ledger.holders(reason.code)
+    holders = engine.held_by(worker) if reason.code in ("slot", *RESOURCES) else []
     taken = f"; held by {_names(holders)}" if holders else ""
     unseen = f" {_capital(engine.pressure.problem)}." if engine.pressure.problem else ""
     return f"{worker.name} is queued: it {reason.text}{taken}.{unseen}"
