@@ -44,6 +44,9 @@ class Pool:
         return Pool(memory, cpu, disk, tuple(gpu for gpu in self.gpus if gpu not in picked))
 
 
+NO_POOL = Pool(0, 0, 0, ())
+
+
 def amount(wanted: Requests, resource: str) -> int:
     """How much of it is wanted: bytes, thousandths of a CPU, a number of GPUs."""
     value = getattr(wanted, resource)

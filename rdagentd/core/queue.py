@@ -14,7 +14,7 @@ from math import inf
 from attrs import Factory, evolve, frozen
 
 from rdagentd.core.ledger import Ledger
-from rdagentd.core.pool import Pool
+from rdagentd.core.pool import NO_POOL, Pool
 from rdagentd.model.container import DriverName
 from rdagentd.model.requests import NO_CAPACITY, NOTHING, Capacity, Requests
 from rdagentd.model.worker import LIVE, State, Worker
@@ -23,6 +23,9 @@ _Key = tuple[int, int, str]
 _Kind = tuple[DriverName, Requests]
 
 _ANY = frozenset(DriverName)
+
+_MOST_CLAIMS = 100
+"""Who stands behind so many that claim something waits for them, whatever they leave: bounds what one decision takes."""
 
 
 @frozen
@@ -49,6 +52,12 @@ class Claims:
     keys: list[_Key] = Factory(list)
     left: list[Pool] = Factory(list)
     slots: dict[str, list[_Key]] = Factory(dict)
+
+    def claim(self, key: _Key, group: str, left: Pool) -> None:
+        """The next in the order of the queue; what it leaves. After the last that may claim, nothing is left."""
+        self.keys.append(key)
+        self.left.append(left if len(self.keys) < _MOST_CLAIMS else NO_POOL)
+        self.slots.setdefault(group, []).append(key)
 
 
 class Queue:
@@ -114,16 +123,22 @@ class Queue:
         Whose driver is not one of `drivers` is passed over: a Docker engine that hangs holds up nobody but its own. So is who
         asks for what the host can never give.
         """
+        heads = self._heads(drivers)
+        if not heads:
+            return None
         claims = Claims(left=[self.ledger.free()])
-        for key, group, requests in self._heads(drivers):
-            wanted, pool = self.ledger.resolved(requests), claims.left[-1]
-            if self._left(group) <= len(claims.slots.get(group, ())) or self.ledger.all.lacks(wanted):
+        for key, group, requests in heads:
+            if self._left(group) <= len(claims.slots.get(group, ())):
                 continue
+            if requests == NOTHING:
+                return Turn(key[2], NOTHING)
+            if len(claims.keys) == _MOST_CLAIMS:
+                continue
+            wanted, pool = self.ledger.resolved(requests), claims.left[-1]
             if not pool.lacks(wanted):
                 return Turn(key[2], evolve(wanted, gpus=pool.pick(wanted) or 0))
-            claims.keys.append(key)
-            claims.left.append(pool.without(wanted))
-            claims.slots.setdefault(group, []).append(key)
+            if not self.ledger.all.lacks(wanted):
+                claims.claim(key, group, pool.without(wanted))
         self._claims = drivers, claims
         return None
 
@@ -141,7 +156,9 @@ class Queue:
         """What a waiting worker lacks. Only true when nobody else could start."""
         if self._claims is None or self._claims[0] != drivers:
             self.next(drivers)
-        claims = self._claims[1] if self._claims else Claims(left=[self.ledger.free()])
+        if self._claims is None:
+            self._claims = drivers, Claims(left=[self.ledger.free()])
+        claims = self._claims[1]
         key, group = _key(worker), worker.spec.queue.group
         first = bisect_left(claims.keys, key)
         slot = self._left(group) <= bisect_left(claims.slots.get(group, ()), key)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from rdagentd.core.pool import level, share
 from rdagentd.core.pressure import Pressure
 from rdagentd.core.queue import Queue
 from rdagentd.model.container import DriverName
 from rdagentd.model.worker import Reason, Worker
+
+_NAMED = 5
+"""Most names in a sentence."""
 
 
 def waits_for(worker: Worker, queue: Queue, pressure: Pressure, drivers: Collection[DriverName]) -> Reason:
@@ -28,7 +31,7 @@ def waits_for(worker: Worker, queue: Queue, pressure: Pressure, drivers: Collect
     return Reason("slot", f"{text}, {ahead} ahead of it)" if ahead else f"{text}, next in line)")
 
 
-def _resources(worker: Worker, queue: Queue, names: Collection[str], ahead: Collection[str]) -> list[str]:
+def _resources(worker: Worker, queue: Queue, names: Collection[str], ahead: Sequence[str]) -> list[str]:
     """Each that it lacks: how much it wants, how much is free, and who has the first claim to that."""
     ledger = queue.ledger
     wanted, free = ledger.resolved(worker.spec.requests), ledger.free()
@@ -36,5 +39,5 @@ def _resources(worker: Worker, queue: Queue, names: Collection[str], ahead: Coll
     for name in names:
         text = f"{share(wanted, name)}: {level(name, free.has(name))} of {level(name, ledger.all.has(name))} are free"
         claimed = name not in free.lacks(wanted)
-        told.append(f"{text}, kept for {', '.join(ahead)}" if claimed else text)
+        told.append(f"{text}, kept for {', '.join(ahead[:_NAMED])}{' …' * (len(ahead) > _NAMED)}" if claimed else text)
     return told

@@ -218,6 +218,20 @@ def test_a_changed_request_counts_from_the_next_run_on(world: World) -> None:
     assert world.worker("a").run.holds == memory(6) and world.engine.queue.ledger.free().memory == 10 * GIB
 
 
+def test_behind_very_many_that_claim_something_who_claims_something_waits_and_who_claims_nothing_does_not() -> None:
+    world = World(capacity=HOST, limit=300)
+    world.submit("a", requests=memory(15))
+    for number in range(150):
+        world.submit(f"w{number:03}", requests=Requests(memory=2 * GIB + number))
+    world.submit("cpu", requests=Requests(cpu=1.0))
+    world.submit("nothing")
+    assert states(world)["nothing"] == "starting"
+    assert waits(world, "cpu")[1] == "waits for 1 CPU: 4 of 4 are free, kept for w000, w001, w002, w003, w004 …"
+    world.exited(name="a")
+    assert [name for name, state in states(world).items() if state == "starting"][:7] == [f"w{n:03}" for n in range(7)]
+    assert states(world)["cpu"] == "queued"
+
+
 # --- in the long run --------------------------------------------------------------------------------------------------
 
 WANTED = st.builds(
