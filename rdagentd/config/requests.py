@@ -68,7 +68,7 @@ REQUESTS = Section(
         "disk": (size(0), "Disk space that it counts on."),
         "gpus": (
             Kind('number of GPUs, "all", or list of their ids', _gpus),
-            "GPUs that are its alone. A process finds them in $CUDA_VISIBLE_DEVICES; a container sees no others.",
+            "GPUs that no other run has on lease meanwhile.",
         ),
     },
     hints={
