@@ -153,7 +153,9 @@ class Machine(RuleBasedStateMachine):
         engine = self.shell.engine
         assert worker.run is not None
         live = [other.run.holds for other in engine.workers.values() if other.state in LIVE and other.run is not None]
+        wanted = engine.queue.ledger.resolved(worker.spec.requests)
         for resource in RESOURCES:
+            assert amount(worker.run.holds, resource) == amount(wanted, resource), f"{worker} has not what it asked for"
             if amount(worker.run.holds, resource):
                 held = sum(amount(holds, resource) for holds in live)
                 assert held <= engine.queue.ledger.all.has(resource), f"{resource} is given away twice"
