@@ -42,7 +42,8 @@ class Gauge:
     def __init__(self, post: Callable[[ev.Event], None], thresholds: Thresholds, place: Path = PLACE) -> None:
         self._post = post
         self._place = place
-        self._problem = ""
+        self._no_trigger = ""
+        self._unreadable = ""
         self._told = ""
         self._timer: asyncio.TimerHandle | None = None
         self.watch(thresholds)
@@ -55,15 +56,15 @@ class Gauge:
     def look(self, triggered: bool = False) -> None:
         """Reads."""
         found: dict[str, float] = {}
-        problem = self._problem
+        self._unreadable = ""
         for resource in self._resources:
             path = self._place / resource
             try:
                 found |= averages(resource, path.read_text())
             except (OSError, ValueError) as error:
                 reason = error.strerror if isinstance(error, OSError) else "it is not what psi.rst says"
-                problem = f"pressure on this host is not seen: cannot read {path}: {reason}"
-        self._tell(problem if self._resources else "")
+                self._unreadable = f"pressure on this host is not seen: cannot read {path}: {reason}"
+        self._tell()
         self._post(ev.PressureRead(found, triggered))
 
     def look_at(self, at: float) -> None:
@@ -74,11 +75,11 @@ class Gauge:
 
     def unseen(self, problem: str) -> None:
         """Why no trigger can be set; "": they are being set."""
-        self._problem = problem
-        if problem:
-            self._tell(problem)
+        self._no_trigger = problem
+        self._tell()
 
-    def _tell(self, problem: str) -> None:
+    def _tell(self) -> None:
+        problem = (self._unreadable or self._no_trigger) if self._resources else ""
         if problem != self._told:
             self._told = problem
             self._post(ev.PressureUnseen(problem))

@@ -44,7 +44,8 @@ def test_sigterm_stops_the_workers_and_the_executor_leaves(daemon: LiveDaemon, c
     pids = [row["run"]["pid"] for row in client.wait("w", "never", until="running")]
     (executor,) = daemon.executors
     assert daemon.terminate() == 0
-    assert not any(map(alive, [*pids, executor]))
+    assert not any(map(alive, pids))
+    eventually(lambda: not alive(executor), "the executor, which has hung up, to be gone")
     again = daemon.start()
     assert again is not None
     (row,) = again.wait("w", until="running")
