@@ -69,9 +69,20 @@ be `"unlimited"`. One that cannot be set is always an error at start. See getrli
 """
 
 
+REQUESTS_HEAD = """\
+What must be left on the host before a run starts, and is kept for it until nothing of it is left. Who does not fit waits,
+and `why` says for what; what the host could never give is refused. Nobody is held to what they asked for: that is what
+`limits` are for, and a request may not be more than the limit. What there is to give away stands in `rdagentd.toml`, [host].
+
+`gpus` is a number, ids (`["0", "3"]`, or as `nvidia-smi -L` tells them), or `"all"`. No two runs have the same on lease. A
+process finds its own in `$CUDA_VISIBLE_DEVICES`, with `CUDA_DEVICE_ORDER=PCI_BUS_ID`; a container sees no others. A
+process that asked for none is not kept from them.
+"""
+
+
 def worker_spec() -> str:
     """The reference of all fields of a spec."""
-    heads = {"restart": RESTART_HEAD, "limits": LIMITS_HEAD}
+    heads = {"restart": RESTART_HEAD, "limits": LIMITS_HEAD, "requests": REQUESTS_HEAD}
     parts = [WORKER_SPEC_HEAD, "\n".join(_table("", SPEC))]
     for path, meaning, section in _sections("", SPEC):
         parts.append(f"## [{path}]\n\n{heads.get(path, meaning)}".rstrip() + "\n\n" + "\n".join(_table(path, section)))

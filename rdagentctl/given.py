@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rdagentctl.parse import Arguments
 
-_PAIRS = ("limits", "labels")
+_PAIRS = ("limits", "requests", "labels")
 
 
 def spec(arguments: Arguments) -> dict[str, Any]:

@@ -151,7 +151,7 @@ def _option(
         value = next(rest, None)  # type: ignore[call-overload]
         if value is None:
             raise UsageError(f"cannot read {flag}: {option.value} is missing after it")
-    if option.choices and not option.path.startswith("limits") and value not in option.choices:
+    if option.choices and option.value != "KEY=VALUE" and value not in option.choices:
         raise UsageError(f"cannot read {flag} {value}: one of {', '.join(option.choices)} is expected")
     found.setdefault(option.flag[2:], []).append(value)
 

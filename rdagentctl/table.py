@@ -8,6 +8,7 @@ LIMITS = (
     "address_space", "core", "cpu_time", "data", "fsize", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss",
     "rtprio", "rttime", "sigpending", "stack",
 )  # fmt: skip
+REQUESTS = ("memory", "cpu", "disk", "gpus")
 
 
 class Option:
@@ -88,6 +89,9 @@ SPEC = (
     Option("--env-file", "FILE", "variables from a file, read at each start", many=True, path="environment_file"),
     Option(
         "--limit", "KEY=VALUE", "memory=4G, cpu=2, tasks=512, nofile=4096", many=True, path="limits", choices=LIMITS
+    ),
+    Option(
+        "--request", "KEY=VALUE", "to be kept for it: memory=2G, gpus=1", many=True, path="requests", choices=REQUESTS
     ),
     Option("--restart", "POLICY", "start again when it ends", path="restart.policy", choices=POLICIES),
     Option("--retries", "N", "restarts allowed with on-failure", path="restart.retries"),

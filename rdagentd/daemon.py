@@ -29,11 +29,13 @@ from rdagentd.config.problems import ConfigError
 from rdagentd.config.workers import load_workers
 from rdagentd.core import events as ev
 from rdagentd.core.engine import Engine
+from rdagentd.core.pressure import Pressure
 from rdagentd.drivers.docker import DockerDriver
 from rdagentd.drivers.docker_socket import SocketDriver
 from rdagentd.drivers.process import ProcessDriver
 from rdagentd.drivers.socket_rules import Granted
 from rdagentd.model.container import DriverName
+from rdagentd.model.requests import Capacity
 from rdagentd.model.spec import Spec
 from rdagentd.model.worker import Worker
 from rdagentd.protocol.errors import INVALID, ProtocolError
@@ -42,7 +44,9 @@ from rdagentd.store.store import Store
 from rdagentd.store.writes import SetMeta
 from rdagentd.supervisor.drivers import DockerListener, Drivers
 from rdagentd.supervisor.failpoint import failpoint
+from rdagentd.supervisor.gauge import Gauge, stalls
 from rdagentd.supervisor.health import StatusTeller, Watchdog, status_line, watchdog_interval
+from rdagentd.supervisor.host import capacity
 from rdagentd.supervisor.hub import Hub
 from rdagentd.supervisor.ids import RunIds
 from rdagentd.supervisor.rows import Rows
@@ -102,6 +106,7 @@ class Host:
         self._driver: ProcessDriver
         self._docker: DockerDriver
         self._sockets: SocketDriver
+        self._gauge: Gauge
         self._supervisor: Supervisor
         notifier = sdnotify.SystemdNotifier()
         self._notify: Callable[[str], None] = notifier.notify if "NOTIFY_SOCKET" in os.environ else lambda state: None
@@ -212,7 +217,9 @@ class Host:
             RunIds(max((worker.run.id for worker in loaded.workers if worker.run), default="")),
             {name: group.slots for name, group in self._config.groups.items()},
             self._config.max_workers,
+            capacity=self._capacity(self._config),
         )
+        engine.pressure = Pressure(self._config.pressure)
         epochs = {driver: loaded.meta.get(key, "") for driver, key in EPOCHS.items()}
         forgetting = loaded.meta.get("forgetting", "").split()
         self._supervisor = supervisor = Supervisor(engine, store, Hub(), epochs, forgetting)
@@ -222,6 +229,10 @@ class Host:
         )
         self._driver = ProcessDriver(os.fspath(self._options.executor_socket), self._sockets, self._options.launch)
         self._sockets.process = self._driver
+        self._gauge = Gauge(supervisor.post, self._config.pressure)
+        supervisor.on_look = self._gauge.look_at
+        self._driver.on_pressure, self._driver.on_unseen = partial(self._gauge.look, True), self._gauge.unseen
+        self._driver.watch_pressure(stalls(self._config.pressure))
         listener = DockerListener(supervisor)
         self._docker = DockerDriver(docker.socket, self._options.state / "docker", listener, docker.range)
         supervisor.driver = Drivers(self._sockets, self._docker, partial(_driver_of, engine))
@@ -312,12 +323,15 @@ class Host:
     async def reload(self, by: int) -> list[dict[str, Any]]:
         """Reads the configuration again; on a mistake in it the old one stays. Raises ProtocolError with the mistakes."""
         try:
-            config, specs = await asyncio.to_thread(self._read)
+            config, specs, offered = await asyncio.to_thread(self._read)
         except ConfigError as error:
             text = f"cannot reload: {error}"
             log.error("%s; the configuration stays as it was", text)
             self._notify(f"STATUS={text.splitlines()[0]}; the configuration stays as it was")
             raise ProtocolError(INVALID, text) from None
+        self._supervisor.post(ev.HostChanged(offered, config.pressure))
+        self._driver.watch_pressure(stalls(config.pressure))
+        self._gauge.watch(config.pressure)
         changes = await self._apply(specs)
         self._server.grant(config.access)
         self._config = config  # keep_* and max_workers count from the next start on
@@ -327,9 +341,12 @@ class Host:
         self._notify(f"STATUS={status_line(self._supervisor)}")  # in the place of a mistake that it may have named
         return changes
 
-    def _read(self) -> tuple[Config, list[tuple[str, Spec]]]:
+    def _read(self) -> tuple[Config, list[tuple[str, Spec]], Capacity]:
         config = load_config(self._options.config).config
-        return config, self._specs(config)
+        return config, self._specs(config), self._capacity(config)
+
+    def _capacity(self, config: Config) -> Capacity:
+        return capacity(config.host, os.fspath(self._options.state))
 
     async def _reload_by_signal(self) -> None:
         self._notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")

@@ -157,7 +157,7 @@ class LiveDaemon:
 
         def try_connect() -> bool:
             assert self.process is not None and self.process.poll() is None, f"daemon ended:\n{self.said()}"
-            with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+            with contextlib.suppress(FileNotFoundError, ConnectionRefusedError, BlockingIOError):  # its backlog is full
                 made.append(Client(self.socket))
             return bool(made)
 

@@ -19,7 +19,7 @@ from rdagentd.core import events as ev
 from rdagentd.core.changes import is_new_beginning, needs_restart
 from rdagentd.model.spec import Spec
 from rdagentd.model.worker import AT_REST, LIVE, Worker
-from rdagentd.protocol.errors import CONFLICT, FORBIDDEN, INVALID, ProtocolError
+from rdagentd.protocol.errors import CONFLICT, FORBIDDEN, INVALID, OVER_CAPACITY, ProtocolError
 
 SIGNALS = frozenset(name for name in dir(signals) if name.startswith("SIG") and not name.startswith("SIG_"))
 
@@ -100,6 +100,7 @@ async def submit(context: Context, args: dict[str, Any]) -> Any:
             raw["name"] = _free_name(context, raw.get("command"))
         spec = _decoded(lambda: decode_spec(raw))
         _may_run_as(context, spec)
+        _could_run(context, spec)
         context.asked([spec.name])
         try:
             await context.daemon.supervisor.ask(ev.SubmitRequested(spec, context.peer.uid, args["start"]))
@@ -116,8 +117,19 @@ async def submit(context: Context, args: dict[str, Any]) -> Any:
 
 
 def _warnings(context: Context, spec: Spec) -> list[str]:
-    """Which limits will not hold as things are."""
-    return [limit.text for limit in context.daemon.supervisor.driver.unmet(spec)]
+    """Which limits will not hold as things are, and what the host can never give."""
+    supervisor = context.daemon.supervisor
+    never = supervisor.engine.queue.ledger.never(spec.requests)
+    return [limit.text for limit in supervisor.driver.unmet(spec)] + ([f"cannot ever start: {never}"] if never else [])
+
+
+def _could_run(context: Context, spec: Spec) -> None:
+    """Raises ProtocolError for what would wait for ever. What stands in workers.d is taken up all the same: it may be the
+    configuration that is wrong, and `why` tells."""
+    never = context.daemon.supervisor.engine.queue.ledger.never(spec.requests)
+    if never:
+        text = f"cannot {context.op} {spec.name}: {never}; ask for less, or see [host] in rdagentd.toml"
+        raise ProtocolError(OVER_CAPACITY, text, {"worker": spec.name})
 
 
 def _free_name(context: Context, command: Any) -> str:
@@ -182,6 +194,8 @@ async def apply(context: Context, args: dict[str, Any]) -> Any:
 async def apply_specs(context: Context, specs: Sequence[Spec], dry_run: bool, prune: bool) -> list[dict[str, Any]]:
     """The changes that lead to these specs, made unless `dry_run`. All are allowed before any is made."""
     workers = context.daemon.supervisor.engine.workers
+    for spec in specs:
+        _could_run(context, spec)
     planned = [_plan(context, workers.get(spec.name), spec) for spec in specs]
     if prune:
         named = {spec.name for spec in specs}

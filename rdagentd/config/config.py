@@ -12,11 +12,13 @@ from attrs import Factory, evolve, fields, frozen
 
 from rdagentd.config.access import ACCESS, Grants
 from rdagentd.config.docker import DOCKER, Docker
+from rdagentd.config.host import HOST, PRESSURE, Host
 from rdagentd.config.kinds import SLOTS, choice, whole
 from rdagentd.config.problems import ConfigError, Problem
 from rdagentd.config.section import Section, named
 from rdagentd.config.texts import OPTIONAL_PATH, rebased
 from rdagentd.config.toml import read_toml, toml_files
+from rdagentd.model.requests import Thresholds
 
 VARIABLE_PREFIX = "RDAGENTD_"
 
@@ -50,6 +52,8 @@ class Config:
     workers_dir: str | None = None
     access: Grants = Factory(Grants)
     docker: Docker = Factory(Docker)
+    host: Host = Factory(Host)
+    pressure: Thresholds = Factory(Thresholds)
 
 
 @frozen
@@ -80,6 +84,8 @@ CONFIG = Section(
         "workers_dir": (OPTIONAL_PATH, "Directory of specs, read at start and by reload. Relative to this file."),
         "access": (ACCESS, "Who may do what over the control socket. Not by a variable."),
         "docker": (DOCKER, "The Docker engine, and who may use it. Not by a variable."),
+        "host": (HOST, "What of the host `requests` of workers may be given. Not by a variable."),
+        "pressure": (PRESSURE, "From when on the host is too busy to start anything. Not by a variable."),
     },
 )
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rdagentd.config.kinds import FLAG, Kind, choice, collect, each, whole
+from rdagentd.config.kinds import FLAG, Kind, choice, each, whole
 from rdagentd.config.problems import refused, show, wrong_type
 from rdagentd.config.resources import optional
 from rdagentd.config.section import Conflict, Section
@@ -18,7 +18,6 @@ from rdagentd.model.spec import Limits, Spec
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9_.:/@-]{0,254}")
 _PORT = re.compile(r"([0-9]{1,5})(?:/(tcp|udp))?")
 _CAPABILITY = re.compile(r"[A-Z][A-Z0-9_]{1,40}")
-_GPU = re.compile(r"[A-Za-z0-9-]{1,64}")
 _USER = re.compile(r"[A-Za-z0-9_.-]{1,64}(:[A-Za-z0-9_.-]{1,64})?")
 
 
@@ -52,15 +51,6 @@ def _port(value: Any) -> str:
     if found is None or not 0 < int(found[1]) < 65536:
         raise refused(f"{show(value)} is not a port", '8501, or "53/udp": a port of the container', value)
     return f"{int(found[1])}/{found[2] or 'tcp'}"
-
-
-def _gpus(value: Any) -> tuple[str, ...]:
-    if value == "all":
-        return ("all",)
-    if type(value) is not list and type(value) is not tuple:
-        raise wrong_type('"all", or a list of ids', value)
-    parse = _matching(_GPU, "a GPU", 'an index such as "0", or an id as nvidia-smi -L tells it')
-    return tuple(collect(lambda one: parse(str(one) if type(one) is int else one), value))
 
 
 def _entrypoint(value: Any) -> tuple[str, ...] | None:
@@ -107,7 +97,6 @@ CONTAINER = Section(
             "Ports of the container, each reachable at 127.0.0.1 through a port leased from `docker.ports`.",
         ),
         "shm": (optional(Kind("size", _shm)), "Size of /dev/shm. Not given: Docker's 64 MiB."),
-        "gpus": (Kind('"all", or list of ids', _gpus), "GPUs that it sees."),
         "read_only": (FLAG, "Whether its own root directory can only be read."),
         "cap_add": (
             each(Kind("capability", _matching(_CAPABILITY, "a capability", 'such as "NET_ADMIN"')), 64),
@@ -127,6 +116,7 @@ CONTAINER = Section(
         "mounts": "did you mean volumes?",
         "shm_size": "did you mean shm?",
         "network_mode": "did you mean network?",
+        "gpus": "requests.gpus stands beside container, not in it",
         "privileged": "is never given; cap_add gives single capabilities",
     },
     conflicts=(Conflict("ports", ("ports", "network"), _host_ports),),

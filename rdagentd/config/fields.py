@@ -6,6 +6,7 @@ from typing import Any
 
 from rdagentd.config.containers import COMMAND_OR_NONE, CONFLICTS, CONTAINER, derive_driver, needs
 from rdagentd.config.kinds import CODES, FLAG, SIGNALS, UMASK, choice, duration, fraction, size, whole
+from rdagentd.config.requests import ABOVE_LIMITS, REQUESTS
 from rdagentd.config.resources import (
     CPU_LIST,
     CPUS,
@@ -244,6 +245,7 @@ SPEC = Section(
             LIMITS,
             "What a run may use as a whole, and each of its processes.",
         ),
+        "requests": (REQUESTS, "What the host must have left before a run starts, and keeps for it until it is over."),
         "log": (LOG, "How its output is kept."),
         "labels": (LABELS, "Names and values to select workers by; a value has at most 256 bytes."),
     },
@@ -267,9 +269,14 @@ SPEC = Section(
         "stderr": "output is always kept, see log",
         "image": "did you mean container.image?",
         "docker": "did you mean container? docker_socket lets a process start containers",
+        "gpus": "did you mean requests.gpus?",
         "docker_host": "did you mean docker_socket = true?",
     },
     derive=derive_driver,
-    conflicts=(*CONFLICTS, Conflict("secret_environment", ("environment", "secret_environment"), _twice)),
+    conflicts=(
+        *CONFLICTS,
+        *ABOVE_LIMITS,
+        Conflict("secret_environment", ("environment", "secret_environment"), _twice),
+    ),
     needs=needs,
 )

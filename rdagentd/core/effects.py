@@ -127,6 +127,13 @@ class Disarm:
 
 
 @frozen
+class Look:
+    """Read the pressure on the host again at monotonic time `at`; replaces the time that was to be."""
+
+    at: float
+
+
+@frozen
 class Refused:
     """The request cannot be done: a code of the control protocol and a sentence."""
 
@@ -135,5 +142,5 @@ class Refused:
 
 
 Kept = Save | SaveSpec | SaveRun | Story | Forget
-Effect = Kept | Ready | Spawn | Signal | Kill | Freeze | Thaw | Ack | Arm | Disarm | Refused
+Effect = Kept | Ready | Spawn | Signal | Kill | Freeze | Thaw | Ack | Arm | Disarm | Look | Refused
 KEPT = (Save, SaveSpec, SaveRun, Story, Forget)

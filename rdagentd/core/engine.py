@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from attrs import evolve
+
 from rdagentd.core import effects as fx
 from rdagentd.core import events as ev
-from rdagentd.core import recovery
+from rdagentd.core import recovery, waiting
 from rdagentd.core.handlers import IllegalInputError, climb
 from rdagentd.core.lifecycle import TABLE, input_of
+from rdagentd.core.pressure import Pressure
 from rdagentd.core.queue import Queue
 from rdagentd.core.recovery import UNREADABLE, is_unreadable
 from rdagentd.core.turn import Turn
 from rdagentd.model.container import DriverName, Way
+from rdagentd.model.requests import NO_CAPACITY, Capacity
 from rdagentd.model.spec import Spec
 from rdagentd.model.worker import LIVE, Reason, State, Then, Want, Worker
 
@@ -31,8 +35,8 @@ BEHIND: Mapping[str, str] = {
 class Engine:
     """All workers, and what happens to them.
 
-    new_run makes time-ordered run ids, no two alike. slots: places per group. strict: raise a defect. away: what is wrong with
-    what cannot be reached.
+    new_run makes time-ordered run ids, no two alike. slots: places per group. strict: raise a defect. capacity: what the host
+    has to give away. away: what is wrong with what cannot be reached.
     """
 
     def __init__(
@@ -41,9 +45,11 @@ class Engine:
         slots: Mapping[str, int | None] | None = None,
         max_workers: int = 10_000,
         strict: bool = False,
+        capacity: Capacity = NO_CAPACITY,
     ) -> None:
         self.workers: dict[str, Worker] = {}
-        self.queue = Queue(slots)
+        self.queue = Queue(slots, capacity)
+        self.pressure = Pressure()
         self.away: dict[str, str] = dict.fromkeys(Way, "cannot be reached")
         self.draining = False
         self.defects = 0
@@ -52,14 +58,14 @@ class Engine:
         self._strict = strict
         self._order = 0
         self._undo: dict[str, Worker | None] = {}
-        self._flags = (self.away, False)
+        self._flags = (self.away, False, self.pressure)
 
     # --- taking back --------------------------------------------------------------------------------------------------
 
     def mark(self) -> None:
         """`rollback` leads back to here."""
         self._undo = {}
-        self._flags = (dict(self.away), self.draining)
+        self._flags = (dict(self.away), self.draining, self.pressure)
 
     def rollback(self) -> None:
         """Undoes what was decided since `mark`: it could not be kept, so it has not happened."""
@@ -69,7 +75,7 @@ class Engine:
                 self.workers[name] = before
             self.queue.follow(after, before)
         self._undo = {}
-        self.away, self.draining = self._flags
+        self.away, self.draining, self.pressure = self._flags
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -84,15 +90,24 @@ class Engine:
 
     def waits_for(self, worker: Worker) -> Reason:
         """Why a queued worker does not run yet."""
-        queue, group = self.queue, worker.spec.queue.group
         if self.draining:
             return Reason("draining", "waits for the daemon, which is stopping, to be started again")
         for way in (worker.spec.driver, worker.spec.way):
             if way in self.away:
                 return Reason("executor", f"waits for {BEHIND[way]}, which {self.away[way]}")
-        text = f"waits for a slot of group {group} ({queue.taken(group)} of {queue.slots(group)} taken"
-        ahead = queue.ahead(worker)
-        return Reason("slot", f"{text}, {ahead} ahead of it)" if ahead else f"{text}, next in line)")
+        return waiting.waits_for(worker, self.queue, self.pressure, self._ways())
+
+    def held_by(self, worker: Worker) -> list[str]:
+        """Who holds what a queued worker waits for."""
+        lack = self.queue.lack(worker, self._ways())
+        if lack.slot:
+            return self.queue.holders(worker.spec.queue.group)
+        return self.queue.ledger.holders(lack.resources) if lack.resources else []
+
+    def _ways(self) -> frozenset[Way]:
+        """Those that can be asked to start something."""
+        ways = frozenset(Way).difference(self.away)
+        return ways if Way.PROCESS in ways else ways - {Way.SOCKET}
 
     # --- deciding -----------------------------------------------------------------------------------------------------
 
@@ -115,6 +130,8 @@ class Engine:
                 self._drain(event, now, effects)
             case ev.GroupsChanged():
                 self.queue.set_slots(event.slots)
+            case ev.HostChanged() | ev.PressureRead() | ev.PressureUnseen():
+                self._observe(event, now, effects)
             case ev.Noted():
                 effects.append(fx.Story(event.worker, None, event.kind, event.text, event.by, event.data))
             case _:
@@ -275,13 +292,33 @@ class Engine:
     # --- all workers --------------------------------------------------------------------------------------------------
 
     def _admit(self, now: float, effects: list[fx.Effect]) -> None:
-        if self.draining:
+        if self.draining or self.pressure.held:
             return
-        ways = frozenset(Way).difference(self.away)
-        if Way.PROCESS not in ways:
-            ways -= {Way.SOCKET}
-        while (name := self.queue.next(ways)) is not None:
-            self._turn(ev.Admitted(name, self._new_run()), now, effects)
+        while (turn := self.queue.next(self._ways())) is not None:
+            self._turn(ev.Admitted(turn.worker, self._new_run(), turn.holds), now, effects)
+
+    def _observe(
+        self, event: ev.HostChanged | ev.PressureRead | ev.PressureUnseen, now: float, effects: list[fx.Effect]
+    ) -> None:
+        """The host is another, or busier, or less busy."""
+        before = self.pressure
+        match event:
+            case ev.HostChanged():
+                self.queue.offer(event.capacity)
+                self.pressure = before.under(event.thresholds)
+            case ev.PressureUnseen():
+                self.pressure = evolve(before, problem=event.problem)
+            case ev.PressureRead():
+                self.pressure = before.after(event.averages, event.triggered, now)
+                if (at := self.pressure.look_at(now)) is not None:
+                    effects.append(fx.Look(at))
+        after = self.pressure
+        if after.problem and after.problem != before.problem:
+            effects.append(fx.Story(None, None, "unseen", after.problem))
+        if after.reason and not before.held:
+            effects.append(fx.Story(None, None, "held", f"the queue {after.reason.text}"))
+        if before.held and not after.held:
+            effects.append(fx.Story(None, None, "released", "the queue goes on: the pressure has fallen"))
 
     def _drain(self, event: ev.DrainRequested, now: float, effects: list[fx.Effect]) -> None:
         self.draining = True

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import Factory, frozen
 
 from rdagentd.model.container import DriverName
+from rdagentd.model.requests import NOTHING, Capacity, Requests, Thresholds
 from rdagentd.model.run import Exit, Usage
 from rdagentd.model.spec import Spec
 
@@ -105,10 +106,13 @@ class RemoveRequested:
 
 @frozen
 class Admitted:
-    """A queued worker may start now; run is the id of the run that begins. Made by the engine's queue."""
+    """A queued worker may start now; run is the id of the run that begins, holds what it gets of the host. Made by the
+    engine's queue.
+    """
 
     worker: str
     run: str
+    holds: Requests = NOTHING
 
 
 @frozen
@@ -203,6 +207,29 @@ class GroupsChanged:
 
 
 @frozen
+class HostChanged:
+    """What the host has to give away, and what pressure on it holds the queue."""
+
+    capacity: Capacity
+    thresholds: Thresholds
+
+
+@frozen
+class PressureRead:
+    """How busy the host is: averages by the names of Thresholds. triggered: the kernel has called."""
+
+    averages: Mapping[str, float]
+    triggered: bool = False
+
+
+@frozen
+class PressureUnseen:
+    """Why pressure on the host cannot be seen, or not in time; "": it can."""
+
+    problem: str
+
+
+@frozen
 class Noted:
     """Something to be told in the story that changes nothing: who asked for what, and what was refused."""
 
@@ -234,5 +261,8 @@ Event = (
     | ProxyChanged
     | DrainRequested
     | GroupsChanged
+    | HostChanged
+    | PressureRead
+    | PressureUnseen
     | Noted
 )

@@ -98,7 +98,7 @@ def launch(turn: Turn) -> None:
     assert isinstance(turn.event, ev.Admitted)
     worker = turn.worker
     attempt = worker.attempt + 1
-    run = Run(id=turn.event.run, worker=worker.name, revision=worker.revision, attempt=attempt)
+    run = Run(turn.event.run, worker.name, worker.revision, attempt=attempt, holds=turn.event.holds)
     turn.change(
         state=State.STARTING, run=run, attempt=attempt, launched=turn.now, reason=None, due=None, step=0, cause=None,
         then=Then.REST, deadline=None, time_left=None,

@@ -7,6 +7,7 @@ from typing import Any
 
 from rdagentd.drivers.limits import Unmet
 from rdagentd.model.container import Container, Network
+from rdagentd.model.requests import Requests
 from rdagentd.model.spec import Limits, Log, Rlimit, Spec
 from rdagentd.model.worker import Worker
 from rdagentd.protocol import labels
@@ -92,7 +93,7 @@ def container_config(
             PORTS: ",".join(map(str, ports)),
             **({REDACT: "=".join(name for name, _ in secrets_in(spec))} if spec.log.redact else {}),
         },
-        "HostConfig": _host_config(container, spec.limits, facts, ports),
+        "HostConfig": _host_config(container, spec.limits, facts, ports) | _gpus(run.holds),
         "ExposedPorts": {port: {} for port in container.ports},
         "AttachStdout": False,
         "AttachStderr": False,
@@ -125,8 +126,6 @@ def _host_config(
     }
     if container.shm is not None:
         config["ShmSize"] = container.shm
-    if container.gpus:
-        config["DeviceRequests"] = [_gpus(container.gpus)]
     if container.network is Network.BRIDGE:
         config["PortBindings"] = {
             port: [{"HostIp": LOOPBACK, "HostPort": str(leased)}]
@@ -175,9 +174,11 @@ def _shares(weight: int, cgroup_version: str) -> int:
     return max(2, weight * 1024 // 100)
 
 
-def _gpus(gpus: tuple[str, ...]) -> dict[str, Any]:
-    request: dict[str, Any] = {"Capabilities": [["gpu"]]}
-    return request | ({"Count": -1} if gpus == ("all",) else {"DeviceIDs": list(gpus)})
+def _gpus(holds: Requests) -> dict[str, Any]:
+    """Those that it has on lease; inside they are numbered anew."""
+    if isinstance(holds.gpus, int):
+        return {}
+    return {"DeviceRequests": [{"Capabilities": [["gpu"]], "DeviceIDs": list(holds.gpus)}]}
 
 
 def secrets_in(spec: Spec) -> list[tuple[str, bytes]]:

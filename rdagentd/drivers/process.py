@@ -18,6 +18,7 @@ from rdagentd import __version__
 from rdagentd.drivers.base import EndedRun, HeldRun, Listener
 from rdagentd.drivers.identity import Identity, UnknownUserError, identify
 from rdagentd.drivers.limits import Unmet, cgroup_values, unmet
+from rdagentd.model.requests import Requests
 from rdagentd.model.run import Exit, ExitKind, Usage
 from rdagentd.model.size import format_size
 from rdagentd.model.spec import Limits, Rlimit, Spec
@@ -79,6 +80,9 @@ class ProcessDriver:
         self._enforced: Mapping[str, Any] = _NO_CGROUP
         self._asked: deque[asyncio.Future[Mapping[str, Any]]] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._stalls: Mapping[str, int] = {}
+        self.on_pressure: Callable[[], None] = lambda: None
+        self.on_unseen: Callable[[str], None] = lambda problem: None
         self.on_pong: Callable[[], None] = lambda: None
         self.on_left: Callable[[], None] = lambda: None
         self.heard = asyncio.Event()
@@ -212,6 +216,13 @@ class ProcessDriver:
             self._send({"op": "usage", "runs": list(runs[first : first + _AT_ONCE])})
         return {run: used for answer in answers for run, used in (await answer).items()}
 
+    def watch_pressure(self, stalls: Mapping[str, int]) -> None:
+        """`on_pressure` is called when programs wait for a resource for so many microseconds in 10 seconds; `on_unseen` with
+        the reason if that cannot be known, and with "" while it may."""
+        self._stalls = stalls
+        self._send({"op": "pressure", "stalls": dict(stalls)})
+        self.on_unseen("")
+
     def ping(self) -> None:
         """`on_pong` is called when the executor answers."""
         self._send({"op": "ping"})
@@ -267,6 +278,8 @@ class ProcessDriver:
         self._hello, self._attempt = facts, 0
         self._enforced = message.get("cgroup", _NO_CGROUP)
         self._listener.connected(epoch, runs, ended)
+        if self._stalls:
+            self.watch_pressure(self._stalls)
         self.heard.set()
         if self._leaving:
             self._leave()
@@ -285,6 +298,9 @@ class ProcessDriver:
         if not answer.done():  # whoever asked may have gone away
             answer.set_result(message["runs"])
 
+    def _on_pressure(self, message: dict[str, Any]) -> None:
+        self.on_pressure()
+
     def _on_pong(self, message: dict[str, Any]) -> None:
         self.on_pong()
 
@@ -292,6 +308,8 @@ class ProcessDriver:
         log.warning("the executor refused %s: %s", message.get("op"), message.get("reason"))
         if message.get("op") == "reexec" and self._link is not None:
             self._link.send({"op": "hello"})  # then as it is
+        if message.get("op") == "pressure":
+            self.on_unseen(f"pressure on this host is not seen: {message.get('reason')}")
         if message.get("op") == "usage":  # an earlier version
             self._on_usage({"runs": {}})
         if message.get("op") == "leave":  # asked again when the run that is still there has ended
@@ -310,6 +328,7 @@ _NOTICES: dict[str, Callable[[ProcessDriver, dict[str, Any]], None]] = {
     "exited": ProcessDriver._on_exited,
     "grew": ProcessDriver._on_grew,
     "usage": ProcessDriver._on_usage,
+    "pressure": ProcessDriver._on_pressure,
     "pong": ProcessDriver._on_pong,
     "refused": ProcessDriver._on_refused,
     "frozen": ProcessDriver._on_done,
@@ -376,7 +395,7 @@ def spawn_message(worker: Worker, who: Identity, files: Sequence[str] = ()) -> d
         "worker": worker.name,
         "argv": list(spec.command),
         "cwd": spec.directory or "/",
-        "env": {**who.environment, **spec.environment},
+        "env": {**who.environment, **spec.environment, **_gpus(run.holds)},
         "env_files": list(spec.environment_file),
         "uid": who.uid,
         "gid": who.gid,
@@ -395,6 +414,13 @@ def spawn_message(worker: Worker, who: Identity, files: Sequence[str] = ()) -> d
         **({"secret_environment": dict(spec.secret_environment)} if spec.secret_environment else {}),
         **({"cgroup": values} if values else {}),
     }
+
+
+def _gpus(holds: Requests) -> dict[str, str]:
+    """The GPUs that it has on lease. By default CUDA counts the fastest as the first; ids are in the order of the bus."""
+    if isinstance(holds.gpus, int):
+        return {}
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(holds.gpus)}
 
 
 def _rlimits(limits: Limits) -> dict[str, list[int]]:

@@ -17,6 +17,7 @@ from rdagentd.executor.link import Link
 from rdagentd.executor.log import Log
 from rdagentd.executor.pipes import Pipes
 from rdagentd.executor.policy import Policy, PolicyError
+from rdagentd.executor.pressure import Pressure
 from rdagentd.executor.run import Notice, Run, could_not_start, exited
 from rdagentd.executor.search import Search
 from rdagentd.executor.spawn import HANDLED, Request, Spawner
@@ -63,6 +64,7 @@ class Executor:
         self.epoll = select.epoll()
         self.tree: Tree = Cgroups(home, self.epoll) if home else Search(self.runs, self.mains, problem)
         self.watches: dict[tuple[str, str], int] = {}
+        self.pressure = Pressure(self.epoll)
         self.leaving = False
         self.incarnation = f"{os.getpid()}.{proc.start_ticks(os.getpid())}"
         self._reports: dict[int, Run] = {}
@@ -177,16 +179,7 @@ class Executor:
 
     def _turn(self, handle: Handle) -> None:
         for fd, events in self.epoll.poll(self._timeout(), 64):
-            if fd == self._wake:
-                self._signalled()
-            elif fd in self._reports:
-                self._reported(self._reports[fd])
-            elif fd == self.pipes.epoll.fileno():
-                self._pump()
-            elif events & select.EPOLLPRI:  # a cgroup is not populated any more, or is
-                self._woken = self._unseen = True
-            else:
-                self._talk(fd, events)
+            self._ready(fd, events)
         if self._rest_until is not None and time.monotonic() >= self._rest_until:
             self._rest_until = None
             self.epoll.modify(self.pipes.epoll.fileno(), select.EPOLLIN | select.EPOLLONESHOT)
@@ -196,6 +189,20 @@ class Executor:
             handle(self, self.link.messages.popleft())
         if self._woken or self._asked:
             self._tend()
+
+    def _ready(self, fd: int, events: int) -> None:
+        if fd == self._wake:
+            self._signalled()
+        elif fd in self._reports:
+            self._reported(self._reports[fd])
+        elif fd == self.pipes.epoll.fileno():
+            self._pump()
+        elif fd in self.pressure.triggers:
+            self.link.send({"notice": "pressure", "resource": self.pressure.triggers[fd]})
+        elif events & select.EPOLLPRI:  # a cgroup is not populated any more, or is
+            self._woken = self._unseen = True
+        else:
+            self._talk(fd, events)
 
     def _timeout(self) -> float | None:
         if self.link.messages or self._woken:
@@ -213,6 +220,7 @@ class Executor:
                 self.link.ready(events)
             elif fd == self.link.listener.fileno() and self.link.accept():
                 self.watches.clear()
+                self.pressure.watch({})
         except (FrameError, PermissionError) as error:
             note(str(error))
 

@@ -197,6 +197,13 @@ def _watch(executor: Executor, request: Notice) -> None:
     executor.grew(worker, stream, executor.pipes.log(worker, stream).end)
 
 
+def _pressure(executor: Executor, request: Notice) -> None:
+    try:
+        executor.pressure.watch(request["stalls"])
+    except OSError as error:
+        raise RefusedError(f"cannot do pressure: {error.strerror}") from None
+
+
 def _forget(executor: Executor, request: Notice) -> None:
     worker = request["worker"]
     if any(run.worker == worker for run in executor.runs.values()):
@@ -266,6 +273,10 @@ OPERATIONS: dict[str, tuple[dict[str, Check], Callable[[Executor, Notice], None]
     "usage": ({"runs": _list(_name)}, _usage),
     "ack": (_RUN, _ack),
     "watch": ({"worker": _name, "stream": lambda value: value in STREAMS, "offset": _natural}, _watch),
+    "pressure": (
+        {"stalls": lambda value: _map(_natural)(value) and value.keys() <= {"cpu", "io", "memory"}},
+        _pressure,
+    ),
     "forget": ({"worker": _name}, _forget),
     "reexec": ({}, _reexec),
     "leave": ({}, _leave),

@@ -44,7 +44,7 @@ class Container:
 
     entrypoint None: the image's. user: as Docker has it, None: uid:gid of the worker's user. volumes: "HOST:CONTAINER:ro".
     ports: "8501/tcp", ports of the container that get a leased port of the host. shm: bytes, None: Docker's 64 MiB.
-    gpus: ids or indices, or "all" alone. cap_add: capabilities given back after all were taken.
+    cap_add: capabilities given back after all were taken.
     """
 
     image: str
@@ -55,7 +55,6 @@ class Container:
     network: Network = Network.BRIDGE
     ports: tuple[str, ...] = ()
     shm: int | None = None
-    gpus: tuple[str, ...] = ()
     read_only: bool = False
     cap_add: tuple[str, ...] = ()
     no_new_privileges: bool = True

@@ -7,6 +7,8 @@ from enum import StrEnum
 
 from attrs import Factory, frozen
 
+from rdagentd.model.requests import NOTHING, Requests
+
 
 class ExitKind(StrEnum):
     """The way in which a run ended."""
@@ -60,6 +62,7 @@ class Run:
 
     pid and start_ticks (field 22 of /proc/PID/stat) are None until the process exists; log_start and log_end are offsets in
     the worker's log by stream. container: its id, None for a process; such a run's pid is 0 if it was over before it was seen.
+    holds: what it has of the host until nothing of it is left.
     """
 
     id: str
@@ -75,3 +78,4 @@ class Run:
     log_start: Mapping[str, int] = Factory(dict)
     log_end: Mapping[str, int] = Factory(dict)
     container: str | None = None
+    holds: Requests = NOTHING

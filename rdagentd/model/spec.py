@@ -8,6 +8,7 @@ from enum import StrEnum
 from attrs import Factory, frozen
 
 from rdagentd.model.container import Container, DriverName, Way
+from rdagentd.model.requests import NOTHING, Requests
 
 
 class Policy(StrEnum):
@@ -171,6 +172,7 @@ class Spec:
     kill_after: float = 10.0
     queue: Queue = Queue()
     limits: Limits = Limits()
+    requests: Requests = NOTHING
     log: Log = Log()
     labels: Mapping[str, str] = Factory(dict)
 

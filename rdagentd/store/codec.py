@@ -17,6 +17,7 @@ import msgpack
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn
 
+from rdagentd.model.requests import Requests
 from rdagentd.model.run import Exit, Run, Usage
 from rdagentd.model.spec import Breaker, DeviceRate, Limits, Log, Queue, Restart, Rlimit, Spec, Stop
 from rdagentd.model.worker import Worker
@@ -24,7 +25,7 @@ from rdagentd.store.errors import Unreadable
 
 T = TypeVar("T")
 
-SHARED = (Rlimit, DeviceRate, Breaker, Restart, Stop, Queue, Limits, Log)
+SHARED = (Rlimit, DeviceRate, Breaker, Restart, Stop, Queue, Requests, Limits, Log)
 """Parts of a spec of which equal ones are one object in memory. Inner ones first."""
 
 HISTORY = (Exit, Usage, Run)
@@ -47,9 +48,14 @@ def _strings(value: Mapping[str, str], _: Any) -> dict[str, str]:
     return {sys.intern(key): sys.intern(text) for key, text in value.items()}
 
 
+def _count_or_names(value: Any, _: Any) -> int | tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else int(value)
+
+
 def _make_values() -> Converter:
     converter = Converter(forbid_extra_keys=True, detailed_validation=False)
     converter.register_structure_hook_func(lambda kind: bool(kind == Mapping[str, str]), _strings)
+    converter.register_structure_hook_func(lambda kind: bool(kind == int | tuple[str, ...]), _count_or_names)
     for part in SHARED:
         build: Any = make_dict_structure_fn(
             part, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=False

@@ -71,6 +71,8 @@ def status_line(supervisor: Supervisor) -> str:
     parts = [
         f"{counts[word]} {word}" for word in ("running", "paused", "waiting", "stopping", "failed") if counts[word]
     ]
+    if supervisor.engine.pressure.held:
+        parts.append("held by pressure on the host")
     if supervisor.store_error:
         parts.append("cannot write its state")
     if supervisor.driver.facts() is None:

@@ -33,6 +33,7 @@ def run_row(run: Run) -> dict[str, Any]:
         "ended_at": run.ended_at, "since_boot": since_boot(run),
         "exit": exit_row(run.exit), "log_start": dict(run.log_start), "log_end": dict(run.log_end),
         "container": run.container,
+        "holds": asdict(run.holds),
         "usage": usage and asdict(usage),
     }  # fmt: skip
 

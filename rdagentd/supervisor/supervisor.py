@@ -71,6 +71,7 @@ class Supervisor:
         self.on_change: Callable[[], None] = lambda: None
         self.on_docker: Callable[[], None] = lambda: None
         self.on_socket: Callable[[], None] = lambda: None
+        self.on_look: Callable[[float], None] = lambda at: None
         self.rows: Rows
         self._epochs = dict(epochs)
         self._forgetting = set(forgetting)
@@ -341,6 +342,9 @@ _LOUD = {
     "breaker_open": logging.WARNING,
     "killing": logging.WARNING,
     "orphaned": logging.WARNING,
+    "unseen": logging.WARNING,
+    "held": logging.WARNING,
+    "released": logging.INFO,
 }
 """Story kinds that belong into the daemon's own log too."""
 
@@ -380,6 +384,7 @@ _DOES: dict[type[Any], Callable[[Supervisor, Any], None]] = {
     fx.Ack: lambda self, effect: self.driver.ack(effect.run),
     fx.Arm: lambda self, effect: self.timers.arm(effect.worker, effect.timer, effect.at),
     fx.Disarm: lambda self, effect: self.timers.disarm(effect.worker, effect.timer),
+    fx.Look: lambda self, effect: self.on_look(effect.at),
 }
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from rdagentd.config.units import format_duration
 from rdagentd.core.engine import BEHIND, Engine
+from rdagentd.core.pool import RESOURCES, shares
 from rdagentd.drivers.limits import Unmet
 from rdagentd.model.run import ExitKind, Run
-from rdagentd.model.worker import State, Worker
+from rdagentd.model.worker import LIVE, State, Worker
 from rdagentd.supervisor.rows import since_boot, worker_row
 
 
@@ -28,9 +29,9 @@ def why(  # noqa: PLR0913
     waits: what its run waits for, by its driver.
     """
     sentences = [_HEAD[worker.state](engine, worker, now), f"It {waits}." if waits else "", _away(engine, worker)]
-    sentences += _past(worker, runs)
+    sentences += [_holds(worker), *_past(worker, runs)]
     told = worker.reason.text if worker.reason else ""  # a run that was refused has said it already
-    sentences += [f"{limit.text[0].upper()}{limit.text[1:]}." for limit in unmet if limit.text not in told]
+    sentences += [f"{_capital(limit.text)}." for limit in unmet if limit.text not in told]
     sentences += _hints(worker)
     facts = worker_row(engine, worker, now)
     return {"name": worker.name, "sentences": [text for text in sentences if text], "facts": facts}
@@ -38,9 +39,10 @@ def why(  # noqa: PLR0913
 
 def _queued(engine: Engine, worker: Worker, now: float) -> str:
     reason = engine.waits_for(worker)
-    holders = engine.queue.holders(worker.spec.queue.group) if reason.code == "slot" else []
-    taken = f"; taken by {_names(holders)}" if holders else ""
-    return f"{worker.name} is queued: it {reason.text}{taken}."
+    holders = engine.held_by(worker) if reason.code in ("slot", *RESOURCES) else []
+    taken = f"; held by {_names(holders)}" if holders else ""
+    unseen = f" {_capital(engine.pressure.problem)}." if engine.pressure.problem else ""
+    return f"{worker.name} is queued: it {reason.text}{taken}.{unseen}"
 
 
 def _starting(engine: Engine, worker: Worker, now: float) -> str:
@@ -117,7 +119,13 @@ def _away(engine: Engine, worker: Worker) -> str:
     trouble = engine.trouble(worker) if worker.state in (State.RUNNING, State.PAUSED, State.STOPPING) else None
     if trouble is None:
         return ""
-    return f"{trouble[0].upper()}{trouble[1:]}: until it does, nobody knows how {worker.name} fares, and nothing reaches it."
+    return f"{_capital(trouble)}: until it does, nobody knows how {worker.name} fares, and nothing reaches it."
+
+
+def _holds(worker: Worker) -> str:
+    """What it has of the host, until nothing of its run is left."""
+    held = shares(worker.run.holds) if worker.run and worker.state in LIVE else ""
+    return f"It holds {held}." if held else ""
 
 
 def _past(worker: Worker, runs: Sequence[Run]) -> list[str]:
@@ -157,6 +165,10 @@ def _hints(worker: Worker) -> list[str]:
     if worker.state is not State.BACKOFF:
         hints.append(f"To start it anew: rdagentctl start {name}")
     return hints
+
+
+def _capital(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def _reason(worker: Worker) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from rdagentd.config.units import MAX_DURATION, MAX_SIZE
+from rdagentd.model.requests import ALL, Requests
 from rdagentd.model.spec import Breaker, DeviceRate, Limits, Log, Policy, Queue, Restart, Rlimit, Spec, Stop
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", fullmatch=True)
@@ -38,6 +39,16 @@ WHOLE = {
 }  # fmt: skip
 EACH = [name for name in Limits.__annotations__ if name not in WHOLE]
 LIMITS = st.builds(Limits, **WHOLE, **{name: pairs(SMALL_LIMITS.get(name, SIZES)) for name in EACH})
+
+
+GPUS = st.sampled_from([0, 1, 64, ("0",), ("1", "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6"), ALL])
+REQUESTS = st.builds(  # no more than the least that limits may be
+    Requests,
+    memory=st.integers(0, 1 << 20),
+    cpu=st.sampled_from([0.0, 0.01]),
+    disk=SIZES,
+    gpus=GPUS,
+)
 
 
 @st.composite
@@ -89,6 +100,7 @@ SPECS = st.builds(
     kill_after=DURATIONS,
     queue=st.builds(Queue, NAMES, st.integers(-1_000_000, 1_000_000)),
     limits=LIMITS,
+    requests=REQUESTS,
     log=logs(),
     labels=st.dictionaries(
         st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,62}", fullmatch=True),

@@ -66,6 +66,8 @@ def test_later_layers_win_and_each_value_tells_its_origin(tmp_path: Path) -> Non
         "workers_dir": "default",
         "access": "default",
         "docker": "default",
+        "host": "default",
+        "pressure": "default",
     }
 
 
@@ -82,7 +84,7 @@ def test_every_key_can_be_set_by_a_variable() -> None:
     loaded = load_config(None, environ)
     groups = {"default": Group(2), "gpu": Group(None)}
     assert loaded.config == Config(groups, 1, 2, 3, 4, "error", "/w")  # type: ignore[arg-type]
-    by_variable = loaded.origins.keys() - {"access", "docker"}
+    by_variable = loaded.origins.keys() - {"access", "docker", "host", "pressure"}
     assert {key: loaded.origins[key].partition("_")[2].lower() for key in by_variable} == {
         key: key.partition(".")[0] for key in by_variable
     }

@@ -580,7 +580,7 @@ def test_rollback_leads_back_to_the_mark() -> None:
     world.submit("a")
     world.submit("b")
     world.submit("c")
-    before, ledger = dict(world.engine.workers), dict(world.engine.queue.ledger())
+    before, ledger = dict(world.engine.workers), dict(world.engine.queue.slot_holders())
     world.engine.mark()
     world.started("a")
     world.exited(code(0), "a")
@@ -591,7 +591,7 @@ def test_rollback_leads_back_to_the_mark() -> None:
     world(ev.DrainRequested())
     world.engine.rollback()
     assert world.engine.workers == before
-    assert dict(world.engine.queue.ledger()) == ledger
+    assert dict(world.engine.queue.slot_holders()) == ledger
     assert (set(world.engine.away), world.engine.draining) == ({Way.DOCKER, Way.SOCKET}, False)
     assert world.engine.queue.waiting() == 1
 

@@ -14,6 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from rdagentd.core import effects as fx
 from rdagentd.core import events as ev
 from rdagentd.core.engine import Engine
+from rdagentd.core.pool import RESOURCES, amount
+from rdagentd.model.requests import NOTHING, Capacity, Gpu, Requests, Thresholds
 from rdagentd.model.run import Exit, ExitKind
 from rdagentd.model.spec import Breaker, Policy, Queue, Restart, Spec, Stop
 from rdagentd.model.worker import AT_REST, LIVE, State, Then, Want, Worker
@@ -23,8 +25,23 @@ from .world import KILLED, code
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])
 SLOTS = st.fixed_dictionaries({"one": st.integers(0, 2), "two": st.sampled_from([1, None])})
+HOSTS = st.builds(
+    Capacity,
+    st.sampled_from([8, 8, 5]),
+    st.sampled_from([2.0, 1.0]),
+    st.just(100),
+    st.sampled_from([(Gpu("0", "GPU-aa"), Gpu("1")), (Gpu("1"),)]),
+)
+REQUESTED = st.just(NOTHING) | st.builds(
+    Requests,
+    st.integers(0, 6),
+    st.sampled_from([0.0, 0.5]),
+    st.just(0),
+    st.sampled_from([0, 1, 2, ("1",), ("GPU-aa",)]),
+)
 SPECS = st.fixed_dictionaries(
     {
+        "requests": REQUESTED,
         "command": st.sampled_from([("/bin/agent",), ("/bin/other",)]),
         "restart": st.builds(
             Restart,
@@ -75,17 +92,21 @@ class Machine(RuleBasedStateMachine):
         self.executor = Executor(self.disk)
         self.truth: dict[str, Exit] = {}
         self.slots: dict[str, int | None] = {}
+        self.host = Capacity()
+        self.pressed: dict[str, float] = {}
         self.fired: list[ev.Due] = []
 
-    @initialize(slots=SLOTS)
-    def boot(self, slots: dict[str, int | None]) -> None:
-        self.slots = slots
+    @initialize(slots=SLOTS, host=HOSTS)
+    def boot(self, slots: dict[str, int | None], host: Capacity) -> None:
+        self.slots, self.host = slots, host
         self.start_daemon(rebooted=False)
         self.shell.connect()
 
     def start_daemon(self, rebooted: bool) -> None:
-        self.shell = Shell(Engine(self.new_run, self.slots, 100, strict=True), self.disk, self.executor)
+        engine = Engine(self.new_run, self.slots, 100, strict=True, capacity=self.host)
+        self.shell = Shell(engine, self.disk, self.executor)
         self.shell.begin(self.now, rebooted)
+        self.shell.post(ev.PressureRead(self.pressed))
 
     # --- the shell turns ----------------------------------------------------------------------------------------------
 
@@ -105,6 +126,8 @@ class Machine(RuleBasedStateMachine):
                 group = worker.spec.queue.group
                 slots = engine.queue.slots(group)
                 assert slots is None or engine.queue.taken(group) <= slots, f"{group} is over its slots: {event}"
+                self.check_held(worker)
+                assert not engine.pressure.held, f"{worker} is started under pressure"
         for worker in engine.workers.values():
             if worker.state is State.QUEUED:
                 self.check_waits(worker)
@@ -112,10 +135,31 @@ class Machine(RuleBasedStateMachine):
     def check_waits(self, worker: Worker) -> None:
         engine = self.shell.engine
         group = worker.spec.queue.group
-        needs = {worker.spec.driver.value, worker.spec.way.value}
-        expected = "draining" if engine.draining else "executor" if needs & engine.away.keys() else "slot"
-        assert engine.waits_for(worker).code == expected
-        assert expected != "slot" or not engine.queue.free(group), f"{worker.name} waits for a slot that is free"
+        told = engine.waits_for(worker).code
+        for expected, holds in (
+            ("draining", engine.draining),
+            ("executor", bool({worker.spec.driver.value, worker.spec.way.value} & engine.away.keys())),
+            ("never", engine.queue.ledger.never(worker.spec.requests)),
+            ("pressure", engine.pressure.held),
+        ):
+            if holds:
+                assert told == expected
+                return
+        lack = engine.queue.lack(worker, engine._ways())
+        assert told in (("slot",) if lack.slot else lack.resources), f"{worker.name} waits for nothing"
+        assert engine.queue.free(group) or told == "slot", f"{worker.name} waits for {told}, and there is no slot"
+
+    def check_held(self, worker: Worker) -> None:
+        """What it was given was there."""
+        engine = self.shell.engine
+        assert worker.run is not None
+        live = [other.run.holds for other in engine.workers.values() if other.state in LIVE and other.run is not None]
+        wanted = engine.queue.ledger.resolved(worker.spec.requests)
+        for resource in RESOURCES:
+            assert amount(worker.run.holds, resource) == amount(wanted, resource), f"{worker} has not what it asked for"
+            if amount(worker.run.holds, resource):
+                held = sum(amount(holds, resource) for holds in live)
+                assert held <= engine.queue.ledger.all.has(resource), f"{resource} is given away twice"
 
     @precondition(lambda self: self.shell.events and not self.shell.batch)
     @rule(most=st.integers(1, 4))
@@ -167,6 +211,18 @@ class Machine(RuleBasedStateMachine):
     @rule(trouble=st.sampled_from([None, "cannot be reached"]), late=LATE)
     def change_proxy(self, trouble: str | None, late: bool) -> None:
         self.shell.post(ev.ProxyChanged(trouble))
+        self.turn(late)
+
+    @rule(host=HOSTS, late=LATE)
+    def change_host(self, host: Capacity, late: bool) -> None:
+        self.host = host
+        self.shell.post(ev.HostChanged(host, Thresholds()))
+        self.turn(late)
+
+    @rule(percent=st.sampled_from([0.0, 0.0, 16.0, 30.0]), triggered=st.booleans(), late=LATE)
+    def read_pressure(self, percent: float, triggered: bool, late: bool) -> None:
+        self.pressed = {"memory_10s": percent}
+        self.shell.post(ev.PressureRead(self.pressed, triggered))
         self.turn(late)
 
     # --- time ---------------------------------------------------------------------------------------------------------
@@ -320,8 +376,23 @@ class Machine(RuleBasedStateMachine):
         for worker in engine.workers.values():
             if worker.state in LIVE:
                 holders.setdefault(worker.spec.queue.group, set()).add(worker.name)
-        assert dict(engine.queue.ledger()) == holders
+        assert dict(engine.queue.slot_holders()) == holders
         assert engine.queue.waiting() == sum(w.state is State.QUEUED for w in engine.workers.values())
+
+    @invariant()
+    def shares_balance(self) -> None:
+        """The ledger holds what is kept with the runs, and no two runs whose processes live have the same GPU."""
+        engine = self.shell.engine
+        ledger = engine.queue.ledger
+        held = {
+            worker.name: worker.run.holds for worker in engine.workers.values() if worker.run and worker.state in LIVE
+        }
+        assert ledger._shares == {name: holds for name, holds in held.items() if holds != NOTHING}
+        leased = {gpu for holds in held.values() if isinstance(holds.gpus, tuple) for gpu in holds.gpus}
+        assert set(ledger.free().gpus) == set(ledger.all.gpus) - leased
+        runs = [self.disk.runs[process.run] for process in self.executor.living() if process.run in self.disk.runs]
+        gpus = [gpu for run in runs if isinstance(run.holds.gpus, tuple) for gpu in run.holds.gpus]
+        assert len(gpus) == len(set(gpus)), f"one GPU for two: {runs}"
 
     @invariant()
     def kept_is_enough(self) -> None:
@@ -375,6 +446,7 @@ class Machine(RuleBasedStateMachine):
         """Until nothing is on its way."""
         if not self.shell.linked:
             self.shell.connect()
+        self.shell.post(ev.PressureRead({}))
         for _ in range(200):
             self.turn()
             for process in self.executor.living():

@@ -47,7 +47,7 @@ def test_restore_arms_what_was_armed_and_changes_nothing(state: State) -> None:
     worker = world.worker()
     armed = [(STATE, worker.due), (LIMIT, worker.deadline)]
     assert effects == [fx.Arm("w", timer, at) for timer, at in armed if at is not None]
-    assert dict(after.engine.queue.ledger()) == dict(world.engine.queue.ledger())
+    assert dict(after.engine.queue.slot_holders()) == dict(world.engine.queue.slot_holders())
     assert after.engine.queue.waiting() == world.engine.queue.waiting()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from rdagentd.core import effects as fx
 from rdagentd.core import events as ev
 from rdagentd.core.engine import Engine
+from rdagentd.model.requests import NO_CAPACITY, Capacity
 from rdagentd.model.run import Exit, ExitKind
 from rdagentd.model.spec import Breaker, Policy, Restart, Spec, Stop
 from rdagentd.model.worker import State, Worker
@@ -36,9 +37,15 @@ KILLED = Exit(ExitKind.SIGNAL, signal="SIGKILL", reason="killed by SIGKILL")
 class World:
     """`world(event)` lets the engine decide; `now` is the clock, which moves only when it is told to."""
 
-    def __init__(self, slots: Mapping[str, int | None] | None = None, connected: bool = True, limit: int = 100) -> None:
+    def __init__(
+        self,
+        slots: Mapping[str, int | None] | None = None,
+        connected: bool = True,
+        limit: int = 100,
+        capacity: Capacity = NO_CAPACITY,
+    ) -> None:
         ids = itertools.count(1)
-        self.engine = Engine(lambda: f"r{next(ids)}", slots, limit, strict=True)
+        self.engine = Engine(lambda: f"r{next(ids)}", slots, limit, strict=True, capacity=capacity)
         self.now = 1000.0
         if connected:
             self(ev.ExecutorConnected(True))

@@ -15,6 +15,7 @@ from rdagentd.drivers.docker_ports import Ports, is_conflict
 from rdagentd.drivers.docker_pull import Progress
 from rdagentd.drivers.docker_state import exit_of, state_of
 from rdagentd.model.container import Container, DriverName, Network
+from rdagentd.model.requests import NOTHING, Requests
 from rdagentd.model.run import ExitKind, Run
 from rdagentd.model.spec import Limits, Log, Rlimit, Spec
 from rdagentd.model.worker import Worker
@@ -23,9 +24,11 @@ from rdagentd.supervisor.logs import LogReader
 ABLE = dict.fromkeys(options.CAPABLE.values(), True) | {"CgroupVersion": "2"}
 
 
-def asked(container: Container, ports: tuple[int, ...] = (), **fields: Any) -> dict[str, Any]:
+def asked(
+    container: Container, ports: tuple[int, ...] = (), holds: Requests = NOTHING, **fields: Any
+) -> dict[str, Any]:
     spec = Spec("w", driver=DriverName.DOCKER, container=container, **fields)
-    return options.container_config(Worker("w", spec, 0, run=Run("r1", "w", 1)), "7:8", "me", ABLE, ports)
+    return options.container_config(Worker("w", spec, 0, run=Run("r1", "w", 1, holds=holds)), "7:8", "me", ABLE, ports)
 
 
 # --- what is asked for ------------------------------------------------------------------------------------------------
@@ -62,7 +65,7 @@ def test_every_limit_is_in_the_words_of_the_engine() -> None:
         memory=48 << 30, swap=2 << 30, cpu=2.5, cpu_weight=100, cpuset="0-1", tasks=512,
         nofile=Rlimit(10, None), cpu_time=Rlimit(60, 90),
     )  # fmt: skip
-    host = asked(Container("i", shm=16 << 30, gpus=("0", "1"), read_only=True), limits=limits)["HostConfig"]
+    host = asked(Container("i", shm=16 << 30, read_only=True), limits=limits)["HostConfig"]
     assert (host["Memory"], host["MemorySwap"], host["NanoCpus"]) == (48 << 30, 50 << 30, 2_500_000_000)
     assert (host["CpusetCpus"], host["PidsLimit"], host["ShmSize"], host["ReadonlyRootfs"]) == (
         "0-1",
@@ -70,11 +73,16 @@ def test_every_limit_is_in_the_words_of_the_engine() -> None:
         16 << 30,
         True,
     )
-    assert host["DeviceRequests"] == [{"Capabilities": [["gpu"]], "DeviceIDs": ["0", "1"]}]
     assert {"Name": "nofile", "Soft": 10, "Hard": -1} in host["Ulimits"]
     assert {"Name": "cpu", "Soft": 60, "Hard": 90} in host["Ulimits"]
     assert 1 + (host["CpuShares"] - 2) * 9999 // 262_142 in (99, 100), "what runc makes of it"
     assert asked(Container("i"), limits=Limits(memory=1 << 20))["HostConfig"]["MemorySwap"] == -1
+
+
+def test_a_container_sees_the_gpus_that_its_run_has_on_lease_and_no_others() -> None:
+    host = asked(Container("i"), holds=Requests(gpus=("0", "3")))["HostConfig"]
+    assert host["DeviceRequests"] == [{"Capabilities": [["gpu"]], "DeviceIDs": ["0", "3"]}]
+    assert "DeviceRequests" not in asked(Container("i"), requests=Requests(gpus=2))["HostConfig"], "none was leased"
 
 
 def test_volumes_are_mounted_read_only_unless_said_and_never_made() -> None:

@@ -15,6 +15,7 @@ from rdagentd import __version__
 from rdagentd.drivers import process
 from rdagentd.drivers.identity import identify
 from rdagentd.drivers.process import ProcessDriver, spawn_message
+from rdagentd.model.requests import Requests
 from rdagentd.model.run import ExitKind, Run
 from rdagentd.model.spec import Limits, Log, Rlimit, Spec, Stop
 from rdagentd.model.worker import Worker
@@ -174,6 +175,38 @@ def test_every_request_is_said_as_the_contract_has_it(tmp_path: Path) -> None:
             {"op": "ping"},
         ]
         assert (await executor.hear())["op"] == "spawn"
+
+    talk(tmp_path, test)
+
+
+def test_pressure_is_watched_by_each_executor_that_is_met(tmp_path: Path) -> None:
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        driver.on_pressure, driver.on_unseen = told.pressed, told.unseen
+        driver.watch_pressure({"memory": 5})
+        await executor.listen()
+        driver.open()
+        for _ in range(2):
+            assert await told.next() == ("unseen", "")
+            await executor.greet()
+            assert (await told.next())[0] == "connected"
+            assert await executor.hear() == {"op": "pressure", "stalls": {"memory": 5}}
+            executor.say({"notice": "pressure", "resource": "memory"})
+            assert [await told.next() for _ in range(2)] == [("unseen", ""), ("pressed",)]
+            executor.writer.close()
+            assert (await told.next())[0] == "lost"
+            driver.watch_pressure({"memory": 5})
+
+    talk(tmp_path, test)
+
+
+def test_an_executor_that_cannot_watch_pressure_is_told_of(tmp_path: Path) -> None:
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        driver.on_unseen = told.unseen
+        await connected(driver, executor, told)
+        driver.watch_pressure({"memory": 5})
+        executor.say({"notice": "refused", "op": "pressure", "reason": "cannot do 'pressure': no such operation"})
+        why = "pressure on this host is not seen: cannot do 'pressure': no such operation"
+        assert [await told.next() for _ in range(2)] == [("unseen", ""), ("unseen", why)]
 
     talk(tmp_path, test)
 
@@ -434,6 +467,16 @@ def test_spawn_carries_the_whole_spec() -> None:
     assert secret["credentials"] == {"key": "openai"} and secret["secret_environment"] == {"KEY": "openai"}
     assert secret["log"]["redact"] is False
     assert frames.Decoder().feed(frames.pack(message)) == [message]
+
+
+def test_a_process_is_told_its_gpus_whatever_else_says_so() -> None:
+    spec = Spec("w", ("/bin/agent",), environment={"CUDA_VISIBLE_DEVICES": "7", "A": "b"}, requests=Requests(gpus=2))
+    who = identify("daemon", None, 0, 0)
+    leased = Run("r1", "w", 1, holds=Requests(gpus=("0", "3")))
+    given = spawn_message(Worker("w", spec, 0, run=leased), who)["env"]
+    assert (given["CUDA_VISIBLE_DEVICES"], given["CUDA_DEVICE_ORDER"], given["A"]) == ("0,3", "PCI_BUS_ID", "b")
+    given = spawn_message(Worker("w", spec, 0, run=Run("r1", "w", 1)), who)["env"]
+    assert given["CUDA_VISIBLE_DEVICES"] == "7" and "CUDA_DEVICE_ORDER" not in given
 
 
 @pytest.mark.parametrize(

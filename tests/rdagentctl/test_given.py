@@ -13,6 +13,7 @@ from rdagentctl.given import spec
 from rdagentctl.parse import parse
 from rdagentctl.table import SPEC
 from rdagentd.config.spec import decode_spec
+from rdagentd.model.requests import Requests
 from rdagentd.model.spec import Policy, Rlimit
 
 
@@ -38,6 +39,7 @@ def test_every_option_leads_to_a_field_that_the_daemon_knows(tmp_path: Path, mon
     monkeypatch.setenv("MINE", "own")
     line = (
         "--name w --directory sub --env A=1=2 --env MINE --env-file vars --limit nofile=4096 --limit cpu_time=1h:2h "
+        "--request memory=2G --request gpus=1 "
         "--restart on-failure --retries 3 --delay 2s --timeout 1h --kill-after 5 --stop-signal INT --stop-signal TERM "
         "--stop-interval 1 --grace 7 --user root --group root --umask 077 --nice 5 --queue-group gpu --priority 9 "
         "--label team=a --log-cap 1M --log-separate --set restart.factor=2 --set labels.a.b=c"
@@ -51,6 +53,7 @@ def test_every_option_leads_to_a_field_that_the_daemon_knows(tmp_path: Path, mon
     assert decoded.environment_file == (str(tmp_path / "vars"),)
     assert decoded.limits.nofile == Rlimit(4096, 4096)
     assert decoded.limits.cpu_time == Rlimit(3600, 7200)
+    assert decoded.requests == Requests(memory=2 << 30, gpus=1)
     restart, stop = decoded.restart, decoded.stop
     assert (restart.policy, restart.retries, restart.delay, restart.factor) == (Policy.ON_FAILURE, 3, 2.0, 2.0)
     assert (stop.signals, stop.interval, stop.grace) == (("SIGINT", "SIGTERM"), 1.0, 7.0)

@@ -52,7 +52,7 @@ def test_a_worker_row_holds_neither_spec_nor_run() -> None:
     assert b"secret" not in encode_worker(a_worker())
 
 
-@pytest.mark.parametrize("field", ["labels", "restart", "log", "timeout"])
+@pytest.mark.parametrize("field", ["labels", "restart", "log", "timeout", "requests"])
 def test_a_field_that_an_old_row_lacks_has_its_default(field: str) -> None:
     assert read(changed(a_spec(), {}, without=field), Spec) == a_spec()
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from rdagentd.model.requests import Requests
 from rdagentd.model.run import Exit, ExitKind, Run, Usage
 from rdagentd.model.spec import Breaker, Limits, Log, Policy, Queue, Restart, Rlimit, Spec, Stop
 from rdagentd.model.worker import Reason, State, Then, Want, Worker
@@ -37,6 +38,9 @@ restarts = st.builds(
     restart_codes=codes,
     breaker=breakers,
 )
+requests = st.builds(
+    Requests, small, numbers, small, small | st.lists(st.sampled_from(("0", "1", "GPU-a")), min_size=1).map(tuple)
+)
 specs = st.builds(
     Spec,
     name=st.just("w"),
@@ -52,6 +56,7 @@ specs = st.builds(
     timeout=optional(numbers),
     queue=st.builds(Queue, texts, integers),
     limits=limits,
+    requests=requests,
     log=st.builds(Log, small, small, st.booleans()),
     labels=st.dictionaries(texts, texts, max_size=4),
 )
@@ -79,6 +84,7 @@ runs = st.builds(
     usage=optional(st.builds(Usage, numbers, numbers, small)),
     log_start=st.dictionaries(st.sampled_from(("out", "err")), small),
     log_end=st.dictionaries(st.sampled_from(("out", "err")), small),
+    holds=requests,
 )
 workers = st.builds(
     Worker,

@@ -1,0 +1,77 @@
+"""Admission under the package's own units: the sandboxed daemon, an executor with few capabilities, the release's kernel."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .machine import Machine
+
+CONFIG = """\
+[host]
+memory = "4G"
+gpus = ["0", "1"]
+[host.reserve]
+memory = 0
+[pressure]
+cpu_10s = 60
+memory_10s = "off"
+memory_60s = "off"
+"""
+SUBMIT = "runuser -u member -- rdagentctl submit --directory /"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed(machine: Machine, package: Path) -> None:
+    """The package, a host of its configuration, and a person who may use it."""
+    machine.put(f"/root/{package.name}", package.read_bytes())
+    machine.check("apt-get -q=2 update")
+    machine.check(f"apt-get -q=2 --yes install /root/{package.name}", timeout=600)
+    machine.check("useradd --create-home --groups rdagentd member; mkdir -p /etc/rdagentd/conf.d")
+    machine.put("/etc/rdagentd/conf.d/host.toml", CONFIG.encode())
+    machine.check("systemctl reload rdagentd")
+
+
+def reason(machine: Machine, name: str) -> dict[str, str]:
+    """What it waits for."""
+    (row,) = json.loads(machine.check(f"rdagentctl status --json {name}"))
+    found: dict[str, str] = row["reason"]
+    return found
+
+
+def test_requests_and_leases_outlive_the_daemon(machine: Machine) -> None:
+    sleep = "sh -c 'echo $CUDA_VISIBLE_DEVICES; exec sleep 1000'"
+    machine.check(f"{SUBMIT} --name train --request memory=3G --request gpus=1 -- {sleep}")
+    machine.check(f"{SUBMIT} --name next --request memory=2G --request gpus=1 -- {sleep}")
+    machine.check("rdagentctl wait train --for running --timeout 1m", timeout=90)
+    machine.check("systemctl kill --signal=KILL --kill-whom=main rdagentd")
+    machine.check("until rdagentctl ping; do sleep 0.2; done", timeout=60)
+    told = {"code": "memory", "text": "waits for 2 GiB of memory: 1 GiB of 4 GiB are free"}
+    machine.check("rdagentctl wait train --for running --timeout 1m", timeout=90)
+    assert reason(machine, "next") == told
+    assert "held by train (3 GiB of memory)" in machine.check("rdagentctl why next")
+    machine.check("rdagentctl stop train && rdagentctl wait next --for running --timeout 1m", timeout=90)
+    machine.check("until [ $(rdagentctl logs next) = 0 ]; do sleep 0.2; done", timeout=60)
+    machine.check("rdagentctl stop next --wait --timeout 1m", timeout=90)
+
+
+def test_the_kernel_s_trigger_holds_the_queue_and_it_goes_on_by_itself(
+    machine: Machine, say: Callable[[str], None], release: str
+) -> None:
+    spin = "for i in 1 2 3 4 5 6 7 8; do (while :; do :; done) & done; wait"
+    machine.check(f'{SUBMIT} --name busy -- sh -c "{spin}"')
+    machine.check(
+        "until rdagentctl events | grep -q 'the queue waits for CPU pressure'; do sleep 0.5; done", timeout=120
+    )
+    machine.check(f"{SUBMIT} --name new -- true")
+    assert reason(machine, "new")["code"] == "pressure"
+    say(f"{release}: {machine.check('rdagentctl why new').splitlines()[1].strip()}")
+    machine.check("rdagentctl kill busy --wait --timeout 1m", timeout=90)
+    machine.check("rdagentctl wait new --timeout 3m", timeout=200)
+    events = [json.loads(line) for line in machine.check("rdagentctl events --json").splitlines()]
+    busy = next(event["seq"] for event in events if (event["worker"], event["kind"]) == ("busy", "started"))
+    assert not [event for event in events if event["kind"] == "unseen"], "triggers may be set, and averages read"
+    told = [event for event in events if event["kind"] in ("held", "released") and event["seq"] > busy]
+    assert [event["kind"] for event in told] == ["held", "released"]
+    say(f"{release}: {machine.check('uname -r').strip()}: held for {told[1]['at'] - told[0]['at']:.0f} s")
