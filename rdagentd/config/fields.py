@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from rdagentd.config.containers import COMMAND_OR_NONE, CONFLICTS, CONTAINER, derive_driver, needs
+from rdagentd.config.isolation import CONFLICT as ISOLATION_CONFLICT
+from rdagentd.config.isolation import ISOLATION
 from rdagentd.config.kinds import CODES, FLAG, SIGNALS, UMASK, choice, duration, fraction, size, whole
 from rdagentd.config.resources import (
     CPU_LIST,
@@ -230,6 +232,10 @@ SPEC = Section(
             LIMITS,
             "What a run may use as a whole, and each of its processes.",
         ),
+        "isolation": (
+            ISOLATION,
+            'What of the host a process can reach. Text alone is the preset: isolation = "strict".',
+        ),
         "log": (LOG, "How its output is kept."),
         "labels": (LABELS, "Names and values to select workers by; a value has at most 256 bytes."),
     },
@@ -254,6 +260,6 @@ SPEC = Section(
         "docker": "did you mean container?",
     },
     derive=derive_driver,
-    conflicts=CONFLICTS,
+    conflicts=(*CONFLICTS, ISOLATION_CONFLICT),
     needs=needs,
 )

@@ -18,6 +18,7 @@ from rdagentd import __version__
 from rdagentd.drivers.base import EndedRun, HeldRun, Listener
 from rdagentd.drivers.identity import Identity, UnknownUserError, identify
 from rdagentd.drivers.limits import Unmet, cgroup_values, unmet
+from rdagentd.drivers.sandbox import sandbox
 from rdagentd.model.run import Exit, ExitKind, Usage
 from rdagentd.model.size import format_size
 from rdagentd.model.spec import Limits, Rlimit, Spec
@@ -147,6 +148,11 @@ class ProcessDriver:
             who = identify(worker.spec.user, worker.spec.group, worker.owner, self._uid)
         except UnknownUserError as error:
             self._refuse(worker, "user", str(error))
+            return
+        if worker.spec.isolation.confines and (self._uid if who.uid is None else who.uid) == 0:
+            self._refuse(
+                worker, "isolation", "could not start: isolation does not hold root; set user to somebody else"
+            )
             return
         lacking = [limit.text for limit in self.unmet(worker.spec) if limit.required]
         if lacking:
@@ -361,13 +367,15 @@ def spawn_message(worker: Worker, who: Identity, files: Sequence[str] = ()) -> d
     spec, run = worker.spec, worker.run
     assert run is not None
     values = cgroup_values(spec.limits, files)
+    environment = {**who.environment, **spec.environment}
+    options = sandbox(spec.isolation, environment, _own_directories(spec), run.id)
     return {
         "op": "spawn",
         "run": run.id,
         "worker": worker.name,
         "argv": list(spec.command),
         "cwd": spec.directory or "/",
-        "env": {**who.environment, **spec.environment},
+        "env": environment,
         "env_files": list(spec.environment_file),
         "uid": who.uid,
         "gid": who.gid,
@@ -381,7 +389,12 @@ def spawn_message(worker: Worker, who: Identity, files: Sequence[str] = ()) -> d
             {"credentials": dict(spec.credentials)} if spec.credentials else {}
         ),  # an older executor knows no such field
         **({"cgroup": values} if values else {}),
+        **({"sandbox": options} if options else {}),
     }
+
+
+def _own_directories(spec: Spec) -> tuple[str, ...]:
+    return () if spec.directory in (None, "/") else (spec.directory,)
 
 
 def _rlimits(limits: Limits) -> dict[str, list[int]]:

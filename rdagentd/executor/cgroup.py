@@ -64,6 +64,10 @@ class Cgroups:
         """Whoever writes to it is in; the rights are those with which it was opened."""
         return os.open(f"{self.where(run)}/cgroup.procs", os.O_WRONLY)
 
+    def has(self, run: Run, pid: int) -> bool:
+        """By the process's own cgroup; that of a zombie stays."""
+        return _inside(pid, os.path.basename(self.where(run.id)))
+
     def left(self, run: Run) -> bool:
         """What is left wakes the executor by EPOLLPRI when it ends."""
         with suppress(FileNotFoundError):
@@ -264,10 +268,15 @@ def _send(pid: int, number: int, name: str, own: bool) -> None:
         fd = os.pidfd_open(pid)
         try:
             # The pidfd holds on to one process; if that is in the cgroup, the signal cannot miss.
-            if own or f"/{name}/" in f"{_read(f'/proc/{pid}/cgroup').rpartition('0::')[2].rstrip()}/":
+            if own or _inside(pid, name):
                 signal.pidfd_send_signal(fd, number)
         finally:
             os.close(fd)
+
+
+def _inside(pid: int, name: str) -> bool:
+    """Whether a process is in a cgroup of this name, or below it. Raises OSError."""
+    return f"/{name}/" in f"{_read(f'/proc/{pid}/cgroup').rpartition('0::')[2].rstrip()}/"
 
 
 def _of_device(line: str) -> str:

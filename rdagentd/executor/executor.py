@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import time
@@ -28,6 +29,14 @@ BATCH = 16
 
 REST = 0.001
 """Seconds that the pipes rest when little was in them: short lines then cost a read per millisecond, not one per line."""
+
+REPORT = 1 << 13
+"""Most of a child's report that is kept, in bytes."""
+
+_HEIR = re.compile(rb"\0([0-9]{1,10})\n")
+"""In a report: the process that takes bwrap's place; see inside.py."""
+
+_FAILURE = re.compile(r"([0-9]+)\n([^\n]*)\n(.*)", re.DOTALL)
 
 Handle = Callable[["Executor", Notice], None]
 
@@ -224,20 +233,43 @@ class Executor:
 
     def _reported(self, run: Run) -> None:
         """The child has come as far as exec, or tells why not."""
+        if self._hear(run):
+            if _HEIR.search(run.told):  # it waited for the end of bwrap, before its exec
+                self._unseen |= self._reap()
+            if run.report >= 0:
+                self._conclude(run)
+
+    def _hear(self, run: Run) -> bool:
+        """What the child tells; whether that was all."""
         try:
-            text = os.read(run.report, 4096)
+            text = os.read(run.report, 1 << 16)
         except BlockingIOError:
-            return
+            return False
+        run.told = (run.told + text)[:REPORT]
+        return not text
+
+    def _conclude(self, run: Run) -> None:
         self.epoll.unregister(run.report)
         del self._reports[run.report]
         os.close(run.report)
         run.report = -1
-        if text:
-            number, step, problem = text.decode("utf-8", "replace").split("\n", 2)
-            stage, _, about = step.partition(": ")
-            run.failure = (int(number), stage, f"{about} {problem}".strip())
+        if failure := _failure(_HEIR.split(run.told)[-1]):
+            run.failure = failure
         else:
             self.link.send(run.started())
+
+    def _inherit(self, run: Run) -> bool:
+        """The main process has ended: whether another, which bwrap had forked, takes its place."""
+        found = _HEIR.search(run.told)
+        heir = int(found[1]) if found else 0
+        stat = proc.stat(heir) if heir else None
+        if stat is None or stat.parent != os.getpid() or heir in self.mains or not self.tree.has(run, heir):
+            return False
+        self.tree.reaped(heir)  # no stray, if it was taken for one
+        run.pid, run.ticks = heir, stat.ticks
+        self.mains[heir] = run
+        self.journal.born(run.id, run.pid, run.ticks, run.at, run.starts())
+        return True
 
     def _tend(self) -> None:
         """Reaps, and sees to the runs whose main process has ended, and to those that are to be killed."""
@@ -282,11 +314,13 @@ class Executor:
                 return reaped
             reaped = True
             main = self.mains.pop(pid, None)
-            if main is not None:
+            if main is not None and main.report >= 0:
+                self._hear(main)
+            if main is not None and not (main.report >= 0 and self._inherit(main)):
                 main.status = status
                 self._ending.add(main)
                 if main.report >= 0:
-                    self._reported(main)
+                    self._conclude(main)
             for run in (main,) if main else self.tree.reaped(pid):
                 run.used(usage.ru_utime, usage.ru_stime, usage.ru_maxrss * 1024)
 
@@ -302,6 +336,16 @@ class Executor:
         self.spawner.credentials.remove(run.id)
         del self.runs[run.id]
         self.record(run.exited(time.time(), used, killed))
+
+
+def _failure(told: bytes) -> tuple[int, str, str] | None:
+    """Error number, stage and detail of a start that failed; what is not in our form bwrap has said."""
+    text = told.decode("utf-8", "replace")
+    found = _FAILURE.fullmatch(text)
+    if found is None:
+        return (0, "isolation", " ".join(text.split())) if text else None
+    stage, _, about = found[2].partition(": ")
+    return int(found[1]), stage, f"{about} {found[3]}".strip()
 
 
 def note(text: str) -> None:

@@ -96,7 +96,10 @@ def _state(executor: Executor) -> dict[str, Any]:
         "leaving": executor.leaving,
         **executor.tree.state(),
         "runs": [
-            ({name: getattr(run, name) for name in _KEPT}, [_stream(stream) for stream in run.streams])
+            (
+                {name: getattr(run, name) for name in _KEPT if name != "told" or run.told},
+                [_stream(stream) for stream in run.streams],
+            )
             for run in executor.runs.values()
         ],
     }

@@ -39,6 +39,7 @@ def handle(executor: Executor, message: Notice) -> None:
         if op == "spawn":
             message.setdefault("credentials", {})
             message.setdefault("cgroup", {})
+            message.setdefault("sandbox", [])
         _check(op, fields, message)
         do(executor, message)
     except Exception as error:
@@ -148,7 +149,7 @@ def _run(executor: Executor, op: str, request: Notice) -> Run:
 
 def _signal(executor: Executor, request: Notice) -> None:
     run, number = _run(executor, "signal", request), request["signal"]
-    if request["scope"] != "main":
+    if request["scope"] != "main" or run.report >= 0:  # before the exec it is what becomes the main process, all of it
         executor.tree.signal((run,), number, group=request["scope"] == "group")
     elif run.status is None:
         os.kill(run.pid, number)
@@ -241,6 +242,7 @@ _SPAWN: dict[str, Check] = {
     "umask": _natural,
     "nice": _maybe(_integer),
     "cgroup": lambda value: _map(_text)(value) and value.keys() <= FILES,
+    "sandbox": _list(_text),
     "rlimits": _map(lambda value: _list(_integer)(value) and len(value) == 2),
     "log": _log,
     "linger": lambda value: type(value) in (int, float) and 0 <= value <= MAX_LINGER,

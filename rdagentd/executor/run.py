@@ -17,12 +17,12 @@ class Run:
 
     at: seconds since the epoch. deadline: monotonic seconds at which what is left gets SIGKILL. status: as from wait(2),
     None while the main process lives. failure: (errno, stage, detail) of a start that failed. report: the pipe on which
-    the child tells of it, -1 once that is known. usage: user seconds, system seconds, bytes.
+    the child tells of it, -1 once that is known; told: what it told. usage: user seconds, system seconds, bytes.
     """
 
     __slots__ = (
         "at", "deadline", "failure", "frozen", "id", "killing", "linger", "pid", "report", "status", "streams", "tag",
-        "ticks", "usage", "worker",
+        "ticks", "told", "usage", "worker",
     )  # fmt: skip
 
     def __init__(self, id: str, worker: str, linger: float) -> None:  # noqa: A002
@@ -34,6 +34,7 @@ class Run:
         self.pid = self.ticks = 0
         self.at = 0.0
         self.report = -1
+        self.told = b""
         self.status: int | None = None
         self.failure: tuple[int, str, str] | None = None
         self.deadline: float | None = None
@@ -80,9 +81,11 @@ class Run:
 
 
 def could_not_start(number: int, stage: str, detail: str = "") -> dict[str, Any]:
-    """The fields of `exited` for a start that failed at `stage` with error `number`."""
+    """The fields of `exited` for a start that failed at `stage` with error `number`; 0: the detail says it."""
     about = f" {detail}" if detail else ""
-    reason = f"cannot start: {stage}{about}: {os.strerror(number).lower()}"
+    reason = (
+        f"cannot start: {stage}{about}: {os.strerror(number).lower()}" if number else f"cannot start: {stage}:{about}"
+    )
     return {"kind": "could_not_start", "stage": stage, "errno": number, "reason": reason}
 
 

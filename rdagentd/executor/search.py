@@ -57,6 +57,10 @@ class Search:
         """None."""
         return -1
 
+    def has(self, run: Run, pid: int) -> bool:
+        """By its tag."""
+        return proc.tag(pid) == run.tag
+
     def left(self, run: Run) -> bool:
         """Whether there is a stray that is of this run alone."""
         return bool(self._left.get(run))

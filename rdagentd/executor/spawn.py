@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from rdagentd.executor.credentials import Credentials
 from rdagentd.executor.environment import read_environment
+from rdagentd.executor.inside import execute
 from rdagentd.executor.proc import TAG, tag_of
 
 Request = dict[str, Any]
@@ -21,6 +22,15 @@ Request = dict[str, Any]
 
 HANDLED = tuple(map(int, (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)))
 """Signals that the executor handles. A child must not run the handlers: they write into a pipe that it shares with us."""
+
+_BWRAP = b"/usr/bin/bwrap"
+_PYTHON = (b"/usr/bin/python3", b"-I", b"-S")
+"""Not sys.executable: one that every user has, and that is there whatever else is hidden."""
+
+NEEDS = "/usr/bin/bwrap, of the package bubblewrap"
+
+with open(os.path.join(os.path.dirname(__file__), "inside.py"), "rb") as _file:
+    _INSIDE = _file.read()
 
 
 class Spawner:
@@ -60,7 +70,7 @@ class Spawner:
         stage = "start"
         try:
             gc.disable()
-            for stage in self._steps(request, out, err, entrance):  # noqa: B007
+            for stage in self._steps(request, out, err, entrance, report):  # noqa: B007
                 pass
         except BaseException as error:  # whatever it is, two executors must not run on
             number = getattr(error, "errno", None) or (errno.ENOMEM if isinstance(error, MemoryError) else errno.EINVAL)
@@ -69,7 +79,7 @@ class Spawner:
         finally:
             os._exit(127)
 
-    def _steps(self, request: Request, out: int, err: int, entrance: int) -> Iterator[str]:
+    def _steps(self, request: Request, out: int, err: int, entrance: int, report: int) -> Iterator[str]:
         """Each name tells what is done next, and with what; it is reported if that fails."""
         if entrance >= 0:
             yield "cgroup"
@@ -102,10 +112,15 @@ class Spawner:
             yield f"environment file: {path}"
             read_environment(path, env, request["env"])
         env[b"RDAGENTD_RUN"], env[b"RDAGENTD_WORKER"] = request["run"].encode(), request["worker"].encode()
+        argv = [os.fsencode(word) for word in request["argv"]]
+        if request["sandbox"]:
+            yield "isolation: " + NEEDS
+            os.chdir("/")
+            os.execve(_BWRAP, _confined(request, argv, report), env)
         yield f"working directory: {request['cwd']}"
         os.chdir(request["cwd"])
         yield f"exec: {request['argv'][0]}"
-        _exec([os.fsencode(word) for word in request["argv"]], env)
+        execute(argv, env)
 
 
 def _become(uid: int | None, gid: int | None, groups: list[int] | None) -> Iterator[str]:
@@ -135,19 +150,14 @@ def _limit(name: str, soft: int, hard: int) -> None:
         raise OSError(number, os.strerror(number)) from None
 
 
-def _exec(argv: list[bytes], env: dict[bytes, bytes]) -> NoReturn:
-    """Like execvp(3), with the PATH that the program will see. Raises OSError, ValueError."""
-    if b"/" in argv[0]:
-        os.execve(argv[0], argv, env)
-    denied = None
-    for directory in env.get(b"PATH", b"/usr/local/bin:/usr/bin:/bin").split(b":"):
-        try:
-            os.execve(os.path.join(directory, argv[0]), argv, env)
-        except PermissionError as error:
-            denied = error
-        except (FileNotFoundError, NotADirectoryError):
-            pass
-    raise denied or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+def _confined(request: Request, argv: list[bytes], report: int) -> list[bytes]:
+    """The command that sets the scene and then becomes `argv`. What bwrap says goes to the report: it is why it failed."""
+    err = os.dup(2)
+    os.set_inheritable(err, True)
+    os.dup2(report, 2)
+    directory = os.fsencode(request["cwd"])
+    inside = [*_PYTHON, b"-c", _INSIDE, b"%d" % os.getpid(), b"%d" % err, directory, *argv]
+    return [_BWRAP, *map(os.fsencode, request["sandbox"]), b"--chdir", b"/", b"--", *inside]
 
 
 def _write(path: str, text: bytes) -> None:

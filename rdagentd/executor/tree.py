@@ -29,6 +29,9 @@ class Tree(Protocol):
     def entrance(self, run: str) -> int:
         """A descriptor into which the child writes "0" as its first step; -1 for none. Raises OSError."""
 
+    def has(self, run: Run, pid: int) -> bool:
+        """Whether a process that lives, or is not reaped, is one of a run's."""
+
     def left(self, run: Run) -> bool:
         """Whether something of a run is left, its main process aside. `look` first."""
 

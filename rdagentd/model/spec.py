@@ -8,6 +8,7 @@ from enum import StrEnum
 from attrs import Factory, frozen
 
 from rdagentd.model.container import Container, DriverName
+from rdagentd.model.isolation import Isolation
 
 
 class Policy(StrEnum):
@@ -164,6 +165,7 @@ class Spec:
     kill_after: float = 10.0
     queue: Queue = Queue()
     limits: Limits = Limits()
+    isolation: Isolation = Isolation()  # noqa: RUF009
     log: Log = Log()
     labels: Mapping[str, str] = Factory(dict)
 

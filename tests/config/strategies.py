@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
 from hypothesis import strategies as st
 
 from rdagentd.config.units import MAX_DURATION, MAX_SIZE
+from rdagentd.model.isolation import PRESETS, Isolation, Preset
 from rdagentd.model.spec import Breaker, DeviceRate, Limits, Log, Policy, Queue, Restart, Rlimit, Spec, Stop
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", fullmatch=True)
@@ -65,6 +67,14 @@ def logs(draw: st.DrawFn) -> Log:
     return Log(cap, segment, draw(st.booleans()))
 
 
+@st.composite
+def isolations(draw: st.DrawFn) -> Isolation:
+    flags = {key: draw(st.booleans()) for key in PRESETS[Preset.STRICT]}
+    paths = st.lists(PATHS, max_size=3).map(tuple)
+    isolation = Isolation(draw(st.sampled_from(Preset)), **flags, read_only=draw(paths), read_write=draw(paths))
+    return evolve(isolation, no_new_privileges=isolation.confines)
+
+
 SIGNALS = st.lists(st.sampled_from(["SIGTERM", "SIGINT", "SIGHUP", "SIGKILL", "SIGUSR1"]), max_size=16).map(tuple)
 VARIABLES = TEXTS.filter(lambda name: name and "=" not in name)
 ENVIRONMENTS = st.dictionaries(VARIABLES, TEXTS, max_size=4)
@@ -86,6 +96,7 @@ SPECS = st.builds(
     kill_after=DURATIONS,
     queue=st.builds(Queue, NAMES, st.integers(-1_000_000, 1_000_000)),
     limits=LIMITS,
+    isolation=isolations(),
     log=logs(),
     labels=st.dictionaries(
         st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,62}", fullmatch=True),

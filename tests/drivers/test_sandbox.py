@@ -1,0 +1,91 @@
+"""What people ask for, as bwrap takes it."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rdagentd.drivers.sandbox import sandbox
+from rdagentd.model.isolation import PRESETS, Isolation, Preset
+from tests.config.strategies import PATHS
+
+HOME = {"HOME": "/home/me"}
+STRICT = Isolation(Preset.STRICT, **PRESETS[Preset.STRICT])
+
+
+def options(isolation: Isolation, environment: dict[str, str] = HOME, directories: tuple[str, ...] = ()) -> str:
+    return " ".join(sandbox(isolation, environment, directories, "r-1"))
+
+
+@pytest.mark.parametrize(
+    ("isolation", "asked"),
+    [
+        (Isolation(no_new_privileges=True), ""),
+        (Isolation(network=False), " --unshare-net"),
+        (Isolation(hidden_home=True), " --perms 755 --tmpfs /home --perms 755 --tmpfs /root --dir /home/me"),
+        (Isolation(private_tmp=True),
+         " --perms 1777 --tmpfs /tmp --perms 1777 --tmpfs /var/tmp --perms 1777 --tmpfs /dev/shm --unshare-ipc"),
+        (Isolation(hidden_run=True, network=False), " --perms 755 --tmpfs /run --unshare-net"),
+        (Isolation(network=False, read_only=("/a b", "/c")), " --unshare-net --ro-bind /a b /a b --ro-bind /c /c"),
+        (Isolation(network=False, read_write=("/d",)), " --unshare-net --bind /d /d"),
+    ],
+)  # fmt: skip
+def test_each_field_has_its_options_on_the_hosts_own_root(isolation: Isolation, asked: str) -> None:
+    assert options(isolation) == f"--unshare-user --dev-bind / /{asked}"
+
+
+def test_nothing_asked_is_no_sandbox_even_with_directories_of_its_own() -> None:
+    assert sandbox(Isolation(), HOME, ("/data",), "r-1") == []
+
+
+def test_a_read_only_system_is_a_root_of_its_own_that_nothing_can_change() -> None:
+    said = options(Isolation(read_only_system=True))
+    assert "--dev-bind / /" not in said
+    assert "--ro-bind-try /usr /usr" in said and "--ro-bind-try /home /home" in said and "--ro-bind /run /run" in said
+    assert said.endswith(" --remount-ro /"), "after everything that is made in it"
+
+
+def test_names_are_resolved_where_there_is_a_network() -> None:
+    assert "/run/systemd/resolve" in options(attrs.evolve(STRICT, network=True))
+    assert "/run/systemd/resolve" not in options(STRICT)
+
+
+@pytest.mark.parametrize(
+    ("value", "seen"),
+    [
+        ("unix:///run/rdagentd-docker/r-1/docker.sock", "--bind-try /run/rdagentd-docker/r-1 /run/rdagentd-docker/r-1"),
+        ("/run/x/r-1/notify", "--bind-try /run/x/r-1 /run/x/r-1"),
+        ("unix:///run/docker.sock", ""), ("/run/x/r-2/notify", ""), ("tcp://r-1/", ""), ("", ""),
+    ],
+)  # fmt: skip
+def test_sockets_that_are_for_this_run_alone_are_there(value: str, seen: str) -> None:
+    without = options(STRICT)
+    said = options(STRICT, {**HOME, "DOCKER_HOST": value})
+    assert said.replace(without.removesuffix(" --remount-ro /"), "") == (f" {seen}" if seen else "") + " --remount-ro /"
+
+
+@given(
+    st.lists(PATHS, max_size=3), st.lists(PATHS, max_size=3), st.sets(st.sampled_from(sorted(PRESETS[Preset.STRICT])))
+)
+def test_what_is_allowed_comes_after_all_that_hides(readable: list[str], writable: list[str], chosen: set[str]) -> None:
+    flags = {key: PRESETS[Preset.STRICT][key] for key in chosen}
+    isolation = Isolation(**flags, read_only=tuple(readable), read_write=tuple(writable))
+    words = sandbox(isolation, HOME, (), "r-1")
+    allowed = [*itertools.chain.from_iterable(("--ro-bind", path, path) for path in readable)]
+    allowed += itertools.chain.from_iterable(("--bind", path, path) for path in writable)
+    end = ["--remount-ro", "/"] if "read_only_system" in chosen else []
+    assert words[len(words) - len(allowed) - len(end) :] == (allowed + end if words else [])
+
+
+def test_every_option_is_one_that_bwrap_knows() -> None:
+    try:
+        known = subprocess.run(["bwrap", "--help"], check=True, capture_output=True, text=True).stdout.split()
+    except FileNotFoundError:
+        pytest.skip("needs bubblewrap")
+    said = sandbox(attrs.evolve(STRICT, read_only=("/a",), read_write=("/b",)), HOME, ("/c",), "r-1")
+    assert {word for word in said if word.startswith("--")} <= set(known)
