@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from rdagentd.config.containers import COMMAND_OR_NONE, CONFLICTS, CONTAINER, derive_driver, needs
+from rdagentd.config.directories import CACHE, STATE
+from rdagentd.config.directories import CONFLICTS as DIRECTORY_CONFLICTS
 from rdagentd.config.isolation import CONFLICT as ISOLATION_CONFLICT
 from rdagentd.config.isolation import ISOLATION
 from rdagentd.config.kinds import CODES, FLAG, SIGNALS, UMASK, choice, duration, fraction, size, whole
@@ -236,6 +238,11 @@ SPEC = Section(
             ISOLATION,
             'What of the host a process can reach. Text alone is the preset: isolation = "strict".',
         ),
+        "state": (STATE, "A directory of its own, kept from run to run: $STATE_DIRECTORY. `state = {}` is enough."),
+        "cache": (
+            CACHE,
+            "A directory of its own for what can be made again: $CACHE_DIRECTORY. `cache = {}` is enough.",
+        ),
         "log": (LOG, "How its output is kept."),
         "labels": (LABELS, "Names and values to select workers by; a value has at most 256 bytes."),
     },
@@ -260,6 +267,6 @@ SPEC = Section(
         "docker": "did you mean container?",
     },
     derive=derive_driver,
-    conflicts=(*CONFLICTS, ISOLATION_CONFLICT),
+    conflicts=(*CONFLICTS, ISOLATION_CONFLICT, *DIRECTORY_CONFLICTS),
     needs=needs,
 )

@@ -19,6 +19,7 @@ from rdagentd.drivers.base import EndedRun, HeldRun, Listener
 from rdagentd.drivers.identity import Identity, UnknownUserError, identify
 from rdagentd.drivers.limits import Unmet, cgroup_values, unmet
 from rdagentd.drivers.sandbox import sandbox
+from rdagentd.model.directories import CacheDirectory
 from rdagentd.model.run import Exit, ExitKind, Usage
 from rdagentd.model.size import format_size
 from rdagentd.model.spec import Limits, Rlimit, Spec
@@ -63,7 +64,7 @@ _RLIMITS = {
 class ProcessDriver:
     """Speaks the executor protocol. `launch` starts an executor where nobody else does; it is called when none answers.
 
-    heard: set when an executor has said hello for the first time.
+    heard: set when an executor has said hello for the first time. workers: where the workers' directories are, once it has.
     """
 
     def __init__(self, path: str, listener: Listener, launch: Callable[[], None] | None = None) -> None:
@@ -82,7 +83,9 @@ class ProcessDriver:
         self._task: asyncio.Task[None] | None = None
         self.on_pong: Callable[[], None] = lambda: None
         self.on_left: Callable[[], None] = lambda: None
+        self.on_tended: Callable[[Mapping[str, Any]], None] = lambda found: None
         self.heard = asyncio.Event()
+        self.workers: str | None = None
 
     # --- connection ---------------------------------------------------------------------------------------------------
 
@@ -209,6 +212,12 @@ class ProcessDriver:
             self._send({"op": "usage", "runs": list(runs[first : first + _AT_ONCE])})
         return {run: used for answer in answers for run, used in (await answer).items()}
 
+    def tend(self, worker: str, cache: CacheDirectory | None) -> bool:
+        """`on_tended` is called with what the worker's directories hold; False if the executor cannot be asked."""
+        limits = None if cache is None else {"size": cache.size, "age": cache.age}
+        self._send({"op": "tend", "worker": worker, "cache": limits})
+        return self._hello is not None
+
     def ping(self) -> None:
         """`on_pong` is called when the executor answers."""
         self._send({"op": "ping"})
@@ -261,6 +270,7 @@ class ProcessDriver:
         runs = [held_run(run) for run in message["runs"]]
         ended = [ended_run(exit_) for exit_ in message["exits"]]
         epoch, facts = message["epoch"], {"pid": message["pid"], "version": message["version"]}
+        self.workers = message.get("workers")
         self._hello, self._attempt = facts, 0
         self._enforced = message.get("cgroup", _NO_CGROUP)
         self._listener.connected(epoch, runs, ended)
@@ -282,6 +292,9 @@ class ProcessDriver:
         if not answer.done():  # whoever asked may have gone away
             answer.set_result(message["runs"])
 
+    def _on_tended(self, message: dict[str, Any]) -> None:
+        self.on_tended(message)
+
     def _on_pong(self, message: dict[str, Any]) -> None:
         self.on_pong()
 
@@ -289,6 +302,8 @@ class ProcessDriver:
         log.warning("the executor refused %s: %s", message.get("op"), message.get("reason"))
         if message.get("op") == "reexec" and self._link is not None:
             self._link.send({"op": "hello"})  # then as it is
+        if message.get("op") == "tend":
+            self.on_tended({"worker": message.get("worker"), "problem": message.get("reason")})
         if message.get("op") == "usage":  # an earlier version
             self._on_usage({"runs": {}})
         if message.get("op") == "leave":  # asked again when the run that is still there has ended
@@ -307,6 +322,7 @@ _NOTICES: dict[str, Callable[[ProcessDriver, dict[str, Any]], None]] = {
     "exited": ProcessDriver._on_exited,
     "grew": ProcessDriver._on_grew,
     "usage": ProcessDriver._on_usage,
+    "tended": ProcessDriver._on_tended,
     "pong": ProcessDriver._on_pong,
     "refused": ProcessDriver._on_refused,
     "frozen": ProcessDriver._on_done,
@@ -368,6 +384,7 @@ def spawn_message(worker: Worker, who: Identity, files: Sequence[str] = ()) -> d
     assert run is not None
     values = cgroup_values(spec.limits, files)
     environment = {**who.environment, **spec.environment}
+    directories = [kind for kind in ("state", "cache") if getattr(spec, kind) is not None]
     options = sandbox(spec.isolation, environment, _own_directories(spec), run.id)
     return {
         "op": "spawn",
@@ -390,6 +407,7 @@ def spawn_message(worker: Worker, who: Identity, files: Sequence[str] = ()) -> d
         ),  # an older executor knows no such field
         **({"cgroup": values} if values else {}),
         **({"sandbox": options} if options else {}),
+        **({"directories": directories} if directories else {}),
     }
 
 

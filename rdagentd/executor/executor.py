@@ -9,6 +9,10 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import chain
+from typing import Any
+
+import msgpack
 
 from rdagentd.executor import proc
 from rdagentd.executor.cgroup import Cgroups
@@ -16,7 +20,7 @@ from rdagentd.executor.failpoint import reach
 from rdagentd.executor.journal import Journal
 from rdagentd.executor.link import Link
 from rdagentd.executor.pipes import Pipes
-from rdagentd.executor.policy import Policy, PolicyError
+from rdagentd.executor.policy import Policy
 from rdagentd.executor.run import Notice, Run, could_not_start, exited
 from rdagentd.executor.search import Search
 from rdagentd.executor.spawn import HANDLED, Request, Spawner
@@ -73,6 +77,7 @@ class Executor:
         self.leaving = False
         self.incarnation = f"{os.getpid()}.{proc.start_ticks(os.getpid())}"
         self._reports: dict[int, Run] = {}
+        self._tended: dict[int, str] = {}
         self._ending: set[Run] = set()
         self._asked: set[Run] = set()
         self._hunted: set[Run] = set()
@@ -106,7 +111,7 @@ class Executor:
             if self.policy is not None:
                 who = self.policy.judge(request["uid"], request["gid"])
                 request["uid"], request["gid"], request["groups"] = who
-            for stage in self.spawner.credentials.give(request):  # noqa: B007
+            for stage in chain(self.spawner.credentials.give(request), self.spawner.directories.give(request)):  # noqa: B007
                 pass
             stage = "pipe"
             for stream in STREAMS if settings["separate"] else STREAMS[:1]:
@@ -125,9 +130,9 @@ class Executor:
             self.spawner.credentials.remove(name)
             self.tree.over(name)
             stage, _, about = stage.partition(": ")
-            end = could_not_start(error.errno or 0, stage, about)
-            if isinstance(error, PolicyError):
-                end["reason"] = f"cannot start: policy: {error.strerror}"
+            number = error.errno or 0
+            why = error.strerror if error.strerror != os.strerror(number) else ""
+            end = could_not_start(number, stage, about, why or "")
             self.record(exited(name, worker, time.time(), **end))
             return
         finally:
@@ -165,6 +170,20 @@ class Executor:
         self.leaving = True
         self._ask(list(self.runs.values()))
 
+    def tend(self, worker: str, cache: dict[str, Any] | None) -> None:
+        """Has the worker's directories looked after; `tended` follows. Raises OSError."""
+        fd = self.spawner.directories.tend(worker, cache)
+        self._tended[fd] = worker
+        self.epoll.register(fd, select.EPOLLIN)
+
+    def _tell_tended(self, fd: int) -> None:
+        """It is told in one piece, or not at all if whoever looked was ended."""
+        told = os.read(fd, 1 << 16)
+        self.epoll.unregister(fd)
+        os.close(fd)
+        found = msgpack.unpackb(told) if told else {"problem": "it was ended"}
+        self.link.send({"notice": "tended", "worker": self._tended.pop(fd), **found})
+
     def record(self, notice: Notice) -> None:
         """Keeps an exit until it is acknowledged, and tells it."""
         reach("before-exit-record")
@@ -187,6 +206,8 @@ class Executor:
                 self._reported(self._reports[fd])
             elif fd == self.pipes.epoll.fileno():
                 self._pump()
+            elif fd in self._tended:
+                self._tell_tended(fd)
             elif events & select.EPOLLPRI:  # a cgroup is not populated any more, or is
                 self._woken = self._unseen = True
             else:
@@ -338,14 +359,14 @@ class Executor:
         self.record(run.exited(time.time(), used, killed))
 
 
-def _failure(told: bytes) -> tuple[int, str, str] | None:
-    """Error number, stage and detail of a start that failed; what is not in our form bwrap has said."""
+def _failure(told: bytes) -> tuple[int, str, str, str] | None:
+    """Error number, stage, detail and reason of a start that failed; what is not in our form bwrap has said."""
     text = told.decode("utf-8", "replace")
     found = _FAILURE.fullmatch(text)
     if found is None:
-        return (0, "isolation", " ".join(text.split())) if text else None
+        return (0, "isolation", "", " ".join(text.split())) if text else None
     stage, _, about = found[2].partition(": ")
-    return int(found[1]), stage, f"{about} {found[3]}".strip()
+    return int(found[1]), stage, f"{about} {found[3]}".strip(), ""
 
 
 def note(text: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from rdagentd import __version__
 from rdagentd.executor import handover
 from rdagentd.executor.cgroup import FILES
+from rdagentd.executor.directories import KINDS
 from rdagentd.executor.executor import Executor, note
 from rdagentd.executor.failpoint import reach
 from rdagentd.executor.run import Notice, Run, exited
@@ -40,6 +41,7 @@ def handle(executor: Executor, message: Notice) -> None:
             message.setdefault("credentials", {})
             message.setdefault("cgroup", {})
             message.setdefault("sandbox", [])
+            message.setdefault("directories", [])
         _check(op, fields, message)
         do(executor, message)
     except Exception as error:
@@ -107,6 +109,15 @@ def _log(value: Any) -> bool:
     )
 
 
+def _cache(value: Any) -> bool:
+    """size in bytes, age in seconds; None: no limit."""
+    return type(value) is dict and value.keys() == {"size", "age"} and all(map(_maybe(_amount), value.values()))
+
+
+def _amount(value: Any) -> bool:
+    return type(value) in (int, float) and value >= 0
+
+
 def _hello(executor: Executor, _: Notice) -> None:
     executor.link.send(
         {
@@ -117,6 +128,7 @@ def _hello(executor: Executor, _: Notice) -> None:
             "incarnation": executor.incarnation,
             "version": __version__,
             "cgroup": executor.tree.enforces(),
+            "workers": executor.spawner.directories.home,
             "runs": [run.started() | {"frozen": run.frozen} for run in executor.runs.values()],
             "exits": list(executor.journal.exits.values()),
         }
@@ -209,6 +221,10 @@ def _forget(executor: Executor, request: Notice) -> None:
     executor.link.send({"notice": "forgotten", "worker": worker})
 
 
+def _tend(executor: Executor, request: Notice) -> None:
+    executor.tend(request["worker"], request["cache"])
+
+
 def _reexec(executor: Executor, _: Notice) -> None:
     try:
         handover.replace(executor)
@@ -243,6 +259,7 @@ _SPAWN: dict[str, Check] = {
     "nice": _maybe(_integer),
     "cgroup": lambda value: _map(_text)(value) and value.keys() <= FILES,
     "sandbox": _list(_text),
+    "directories": lambda value: _list(_text)(value) and set(value) <= set(KINDS),
     "rlimits": _map(lambda value: _list(_integer)(value) and len(value) == 2),
     "log": _log,
     "linger": lambda value: type(value) in (int, float) and 0 <= value <= MAX_LINGER,
@@ -264,6 +281,7 @@ OPERATIONS: dict[str, tuple[dict[str, Check], Callable[[Executor, Notice], None]
     "ack": (_RUN, _ack),
     "watch": ({"worker": _name, "stream": lambda value: value in STREAMS, "offset": _natural}, _watch),
     "forget": ({"worker": _name}, _forget),
+    "tend": ({"worker": _name, "cache": _maybe(_cache)}, _tend),
     "reexec": ({}, _reexec),
     "leave": ({}, _leave),
     "ping": ({}, _ping),

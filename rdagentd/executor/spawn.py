@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from rdagentd.executor.credentials import Credentials
+from rdagentd.executor.directories import Directories
 from rdagentd.executor.environment import read_environment
 from rdagentd.executor.inside import execute
 from rdagentd.executor.proc import TAG, tag_of
@@ -39,11 +40,12 @@ class Spawner:
     oom: whether the executor's own OOM score is a low one, which the child must not inherit.
     """
 
-    def __init__(self, nofile: tuple[int, int], oom: bool, credentials: Credentials) -> None:
+    def __init__(self, nofile: tuple[int, int], oom: bool, credentials: Credentials, directories: Directories) -> None:
         self._null = os.open("/dev/null", os.O_RDONLY)
         self.nofile = nofile
         self.oom = oom
         self.credentials = credentials
+        self.directories = directories
         self._ignored = [int(s) for s in signal.valid_signals() if signal.getsignal(s) is signal.SIG_IGN]
 
     def spawn(self, request: Request, out: int, err: int, entrance: int) -> tuple[int, int]:
@@ -107,6 +109,10 @@ class Spawner:
         with suppress(ValueError, OSError):  # the executor itself has less than that: parentage must do
             resource.setrlimit(TAG, (tag_of(request["run"]),) * 2)
         yield from _become(request["uid"], request["gid"], request["groups"])
+        for kind in request["directories"]:
+            place = request["env"][f"{kind.upper()}_DIRECTORY"]
+            yield f"{kind} directory: {place}"
+            os.stat(place)
         env = {os.fsencode(key): os.fsencode(value) for key, value in request["env"].items()}
         for path in request["env_files"]:
             yield f"environment file: {path}"

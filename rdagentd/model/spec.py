@@ -8,6 +8,7 @@ from enum import StrEnum
 from attrs import Factory, frozen
 
 from rdagentd.model.container import Container, DriverName
+from rdagentd.model.directories import CacheDirectory, StateDirectory
 from rdagentd.model.isolation import Isolation
 
 
@@ -166,6 +167,8 @@ class Spec:
     queue: Queue = Queue()
     limits: Limits = Limits()
     isolation: Isolation = Isolation()  # noqa: RUF009
+    state: StateDirectory | None = None
+    cache: CacheDirectory | None = None
     log: Log = Log()
     labels: Mapping[str, str] = Factory(dict)
 

@@ -24,6 +24,7 @@ from rdagentd.core import events as ev
 from rdagentd.core.engine import BEHIND, Engine
 from rdagentd.drivers.base import Driver, EndedRun, HeldRun
 from rdagentd.model.container import DriverName
+from rdagentd.model.worker import Worker
 from rdagentd.protocol.errors import INTERNAL, UNAVAILABLE, ProtocolError
 from rdagentd.store.store import Store
 from rdagentd.store.writes import AddEvent, ForgetWorker, SaveRun, SaveSpec, SaveWorker, SetMeta, Write
@@ -70,6 +71,8 @@ class Supervisor:
         self.store_error: str | None = None
         self.on_change: Callable[[], None] = lambda: None
         self.on_docker: Callable[[], None] = lambda: None
+        self.on_worker: Callable[[Worker], None] = lambda worker: None
+        self.on_executor: Callable[[], None] = lambda: None
         self.rows: Rows
         self._epochs = dict(epochs)
         self._forgetting = set(forgetting)
@@ -251,6 +254,7 @@ class Supervisor:
         self._epochs[driver] = epoch
         if driver is DriverName.PROCESS:
             self._forget_again({run.run for run in runs} | event.exited)
+            self.on_executor()
         self._unsettled[driver] += 1
         self._add(_Item(event, meta=SetMeta(EPOCHS[driver], epoch)))
         for end in ended:
@@ -313,6 +317,7 @@ class Supervisor:
     def _saved(self, effect: fx.Save) -> None:
         if effect.worker.spec.driver is DriverName.DOCKER:
             self.on_docker()
+        self.on_worker(effect.worker)
         self.hub.changed(effect.worker.name, effect.worker)
 
     def _forgotten(self, effect: fx.Forget) -> None:

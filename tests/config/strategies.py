@@ -8,6 +8,7 @@ from attrs import evolve
 from hypothesis import strategies as st
 
 from rdagentd.config.units import MAX_DURATION, MAX_SIZE
+from rdagentd.model.directories import CacheDirectory, StateDirectory
 from rdagentd.model.isolation import PRESETS, Isolation, Preset
 from rdagentd.model.spec import Breaker, DeviceRate, Limits, Log, Policy, Queue, Restart, Rlimit, Spec, Stop
 
@@ -97,6 +98,8 @@ SPECS = st.builds(
     queue=st.builds(Queue, NAMES, st.integers(-1_000_000, 1_000_000)),
     limits=LIMITS,
     isolation=isolations(),
+    state=st.none() | st.builds(StateDirectory, st.none() | st.integers(1 << 20, MAX_SIZE)),
+    cache=st.none() | st.builds(CacheDirectory, st.none() | st.integers(1 << 20, MAX_SIZE), st.none() | POSITIVE),
     log=logs(),
     labels=st.dictionaries(
         st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,62}", fullmatch=True),
