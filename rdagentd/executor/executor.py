@@ -34,10 +34,10 @@ BATCH = 16
 REST = 0.001
 """Seconds that the pipes rest when little was in them: short lines then cost a read per millisecond, not one per line."""
 
-REPORT = 1 << 13
+REPORT = 1 << 18
 """Most of a child's report that is kept, in bytes."""
 
-_HEIR = re.compile(rb"\0([0-9]{1,10})\n")
+_HEIR = re.compile(rb"\0=([0-9]{1,10})\0")
 """In a report: the process that takes bwrap's place; see inside.py."""
 
 _FAILURE = re.compile(r"([0-9]+)\n([^\n]*)\n(.*)", re.DOTALL)
@@ -274,7 +274,7 @@ class Executor:
         del self._reports[run.report]
         os.close(run.report)
         run.report = -1
-        if failure := _failure(_HEIR.split(run.told)[-1]):
+        if failure := _failure(run.told.rpartition(b"\0")[2]):
             run.failure = failure
         else:
             self.link.send(run.started())

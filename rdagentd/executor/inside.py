@@ -40,7 +40,7 @@ def main(bwrap: int, err: int, directory: bytes, argv: list[bytes]) -> NoReturn:
         monitor = os.pidfd_open(bwrap)
         if os.getppid() != bwrap:  # somebody else has ended it, and so the run
             os._exit(127)
-        os.write(report, b"\0%d\n" % os.getpid())
+        os.write(report, b"\0=%d\0" % os.getpid())
         _signal.pidfd_send_signal(monitor, _signal.SIGKILL)
         end = select.poll()
         end.register(monitor, select.POLLIN)

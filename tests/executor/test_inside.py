@@ -137,7 +137,7 @@ def test_a_bwrap_that_cannot_be_executed_names_its_package(idle: Executor, who: 
 @needs_root
 def test_a_claim_to_a_process_of_another_run_is_not_believed(idle: Executor, who: dict[str, Any]) -> None:
     """The report is written by programs of the run's user, who may have got hold of them."""
-    in_place_of_bwrap(idle, "#!/bin/sh\nprintf '\\000%s\\n' \"$VICTIM\" >&2\nexit 3\n", 0o755)
+    in_place_of_bwrap(idle, "#!/bin/sh\nprintf '\\000=%s\\000' \"$VICTIM\" >&2\nexit 3\n", 0o755)
     executor = idle.start()
     assert executor.client is not None
     other = executor.spawn("sh", "-c", "(setsid sleep 1000 & echo $!); exec sleep 1000", worker="other")
