@@ -34,10 +34,13 @@ def sandbox(isolation: Isolation, environment: Mapping[str, str], writable: Iter
         *(_empty(("/run",), "755") if isolation.hidden_run else ()),
         *(_each("--ro-bind-try", _RESOLVERS) if isolation.hidden_run and isolation.network else ()),
         *(() if isolation.network else ("--unshare-net",)),
-        *_each("--bind-try", _given(environment, run)),
-        *_each("--ro-bind", isolation.read_only),
-        *_each("--bind", (*writable, *isolation.read_write)),
-        *(("--remount-ro", "/") if isolation.read_only_system else ()),
+        *_allowed(
+            {
+                **dict.fromkeys(_given(environment, run), "--bind-try"),
+                **dict.fromkeys(isolation.read_only, "--ro-bind"),
+                **dict.fromkeys((*writable, *isolation.read_write), "--bind"),
+            }
+        ),
     ]
 
 
@@ -59,6 +62,15 @@ def _given(environment: Mapping[str, str], run: str) -> list[str]:
     """
     paths = (value.removeprefix("unix://").partition(f"/{run}/") for value in environment.values())
     return sorted({f"{place}/{run}" for place, found, _ in paths if found and place.startswith("/")})
+
+
+def _allowed(options: Mapping[str, str]) -> list[str]:
+    """A path after those that it lies in, which else would cover it: what is nearest counts."""
+    return [word for path in sorted(options, key=_parts) for word in (options[path], path, path)]
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part]
 
 
 def _each(option: str, paths: Iterable[str]) -> list[str]:

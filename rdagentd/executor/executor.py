@@ -266,7 +266,7 @@ class Executor:
             text = os.read(run.report, 1 << 16)
         except BlockingIOError:
             return False
-        run.told = (run.told + text)[:REPORT]
+        run.told = (run.told + text)[-REPORT:]
         return not text
 
     def _conclude(self, run: Run) -> None:

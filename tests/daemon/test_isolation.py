@@ -92,6 +92,18 @@ except OSError as error:
     assert Path(places["home"], "new").read_text() == "y"
 
 
+def test_a_part_of_what_can_be_written_can_be_for_reading_alone(client: Client, places: dict[str, str]) -> None:
+    hooks = Path(places["home"], "hooks")
+    hooks.mkdir(mode=0o777)
+    hooks.chmod(0o777)
+    isolation = {"preset": "strict", "read_write": [places["home"]], "read_only": [str(hooks)]}
+    client.submit(
+        "w", "sh", "-c", f"touch {places['home']}/new && ! touch {hooks}/new", user="nobody", isolation=isolation
+    )
+    assert ended(client, "w")["code"] == 0, client.log("w")
+    assert Path(places["home"], "new").exists() and not (hooks / "new").exists()
+
+
 def test_the_working_directory_can_be_written_and_home_is_empty(client: Client, places: dict[str, str]) -> None:
     text = "import os; open('new', 'w').close(); os.mkdir(os.environ['HOME'] + '/.cache'); print(os.listdir('/home'))"
     environment = {"HOME": "/home/somebody"}

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from rdagentd.drivers.sandbox import sandbox
+from rdagentd.model.isolation import PRESETS, Isolation, Preset
 from tests.executor.conftest import SYSTEM_PYTHON, Executor, needs_root
 
 NOBODY = {"uid": 65534, "gid": 65534, "groups": [65534]}
@@ -61,7 +63,8 @@ def test_they_are_the_executors_own_users_where_there_is_no_other(executor: Exec
 @needs_root
 @pytest.mark.skipif(not shutil.which("bwrap", path="/usr/bin"), reason="needs bubblewrap")
 def test_they_are_there_in_a_sandbox_that_hides_all_around_them(opened: Executor) -> None:
-    box = ["--unshare-user", "--dev-bind", "/", "/", "--tmpfs", str(opened.directory)]
+    strict = Isolation(Preset.STRICT, **PRESETS[Preset.STRICT])
+    box = sandbox(strict, {"HOME": "/home/nobody"}, (), "r")
     assert write(opened, sandbox=box, **NOBODY)["code"] == 0, opened.log()
     assert (opened.state / "workers" / "w" / "cache" / "file").stat().st_size == 1 << 20
 

@@ -1,4 +1,4 @@
-"""Confined workers and their own directories under the packaged units: programs that try to get out, and what became of them."""
+"""Confined workers and their own directories under the packaged units: programs that try to get out, and what they get."""
 
 import json
 import shlex
@@ -81,7 +81,7 @@ def test_it_is_in_its_cgroup_and_ends_by_its_limit_and_by_its_stop(machine: Mach
 
 
 def test_its_own_directories_are_its_users_and_are_there_inside(machine: Machine) -> None:
-    script = 'echo x >"$STATE_DIRECTORY/kept" && stat -c %U:%a "$STATE_DIRECTORY" "$CACHE_DIRECTORY" && touch "$CACHE_DIRECTORY/c"'
+    script = 'echo x >"$STATE_DIRECTORY/kept"; touch "$CACHE_DIRECTORY/c"; stat -c %U:%a "$STATE_DIRECTORY" "$CACHE_DIRECTORY"'
     spec = f'command = {json.dumps(["sh", "-c", script])}\nisolation = "strict"\nstate = {{}}\ncache = {{}}'
     assert apply(machine, {"owner": spec})["owner"]["row"]["exit"]["code"] == 0, machine.run("rdagentctl logs owner")
     assert machine.check("rdagentctl logs owner").split() == ["member:700"] * 2
