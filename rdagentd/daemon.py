@@ -221,7 +221,7 @@ class Host:
         supervisor.rows = Rows(engine)
         space = Space(supervisor.post, self._driver.tend, lambda: self._driver.workers)
         self._driver.on_tended, supervisor.on_worker = space.tended, space.follow
-        supervisor.on_executor = lambda: space.again(engine.workers.values())
+        supervisor.on_executor, supervisor.disk = lambda: space.again(engine.workers.values()), space.used
         for bad in loaded.bad:
             log.error("worker %s: %s", bad.name, bad.reason, extra={"worker": bad.name})
         effects = engine.restore(loaded.workers, time.monotonic(), loaded.meta.get("boot_id", boot) != boot)

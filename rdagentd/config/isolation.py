@@ -27,6 +27,11 @@ def _privileges(isolation: Isolation) -> str:
     return "whatever else is confined gains no privileges either: true, or leave it out"
 
 
+def _both(isolation: Isolation) -> str:
+    both = sorted(set(isolation.read_only) & set(isolation.read_write))
+    return f"{', '.join(both)} also stands in read_write" if both else ""
+
+
 def _container(spec: Spec) -> str:
     if spec.driver is DriverName.PROCESS or not spec.isolation.confines:
         return ""
@@ -64,7 +69,10 @@ ISOLATION = Section(
         "read": "did you mean read_only?",
     },
     derive=_derive,
-    conflicts=(Conflict("no_new_privileges", ("no_new_privileges",), _privileges),),
+    conflicts=(
+        Conflict("no_new_privileges", ("no_new_privileges",), _privileges),
+        Conflict("read_only", ("read_only", "read_write"), _both),
+    ),
 )
 
 CONFLICT = Conflict("isolation", ("isolation", "driver", "container"), _container)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from attrs import define
+from attrs import Factory, define
 
 from rdagentd.core import events as ev
 from rdagentd.core.space import Look, is_due, look
@@ -27,6 +27,7 @@ class _Watched:
     worker: Worker
     run: str
     last: Look | None = None
+    used: Mapping[str, int] = Factory(dict)
 
 
 class Space:
@@ -43,7 +44,7 @@ class Space:
     def follow(self, worker: Worker) -> None:
         """The worker is like this now. A run that has just begun is looked at soon: it may have inherited too much."""
         name, run = worker.name, worker.run
-        wanted = worker.spec.cache is not None or _quota(worker) is not None
+        wanted = worker.spec.cache is not None or worker.spec.state is not None
         if not (wanted and run is not None and worker.state is State.RUNNING):
             self._watched.pop(name, None)
             return
@@ -61,6 +62,11 @@ class Space:
             self.follow(worker)
         self._arm(0)
 
+    def used(self, name: str) -> Mapping[str, int]:
+        """What the directories of a worker that runs hold, in bytes, by kind; nothing while nobody has looked."""
+        known = self._watched.get(name)
+        return known.used if known else {}
+
     def tended(self, found: Mapping[str, Any]) -> None:
         """What was found: used (bytes by kind), removed (files, bytes), took (seconds), or a problem."""
         name, self._asked = found["worker"], None
@@ -71,6 +77,7 @@ class Space:
             if found["problem"]:
                 self._post(ev.Noted(name, "unmeasured", f"cannot look after its directories: {found['problem']}", None))
             else:
+                known.used = used
                 self._judge(known, used.get("state", 0), *found["removed"])
         self._arm(0)
 

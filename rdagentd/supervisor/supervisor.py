@@ -73,6 +73,7 @@ class Supervisor:
         self.on_docker: Callable[[], None] = lambda: None
         self.on_worker: Callable[[Worker], None] = lambda worker: None
         self.on_executor: Callable[[], None] = lambda: None
+        self.disk: Callable[[str], Mapping[str, int]] = lambda name: {}
         self.rows: Rows
         self._epochs = dict(epochs)
         self._forgetting = set(forgetting)

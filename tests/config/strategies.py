@@ -72,7 +72,9 @@ def logs(draw: st.DrawFn) -> Log:
 def isolations(draw: st.DrawFn) -> Isolation:
     flags = {key: draw(st.booleans()) for key in PRESETS[Preset.STRICT]}
     paths = st.lists(PATHS, max_size=3).map(tuple)
-    isolation = Isolation(draw(st.sampled_from(Preset)), **flags, read_only=draw(paths), read_write=draw(paths))
+    readable, writable = draw(paths), draw(paths)
+    readable = tuple(path for path in readable if path not in writable)
+    isolation = Isolation(draw(st.sampled_from(Preset)), **flags, read_only=readable, read_write=writable)
     return evolve(isolation, no_new_privileges=isolation.confines)
 
 

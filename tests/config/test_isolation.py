@@ -44,6 +44,7 @@ def test_strict_leaves_no_field_as_it_is_without() -> None:
         ("strikt", "isolation.preset", "did you mean strict?"),
         ({"private_tmp": "yes"}, "isolation.private_tmp", "true or false"),
         ({"read_only": ["data"]}, "isolation.read_only[0]", "relative"),
+        ({"read_only": ["/a", "/b"], "read_write": ["/b"]}, "isolation.read_only", "/b also stands in read_write"),
         ({"protect_home": True}, "isolation.protect_home", "did you mean hidden_home?"),
         ({"network": False, "no_new_privileges": False}, "isolation.no_new_privileges", "gains no privileges either"),
     ],

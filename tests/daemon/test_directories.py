@@ -73,3 +73,16 @@ def test_what_was_not_used_for_long_goes_from_the_cache(client: Client, state: P
     eventually(lambda: not (cache / "old").exists(), "the cache to be swept")
     assert (cache / "new").exists()
     eventually(lambda: "swept" in kinds(client, "w"), "it to be told")
+
+
+def test_what_they_hold_is_told_while_the_worker_runs(client: Client) -> None:
+    script = 'dd if=/dev/zero of="$STATE_DIRECTORY/file" bs=1M count=1 2>/dev/null; sleep 1000'
+    client.submit("w", "sh", "-c", script, state={}, cache={})
+    client.wait("w", until="running")
+
+    def used() -> dict[str, int]:
+        told: dict[str, int] = client.call("usage", select={"names": ["w"]})[0]["usage"]["disk"]
+        return told
+
+    eventually(lambda: used().get("state", 0) >= 1 << 20, "the file to be counted")
+    assert used().keys() == {"state", "cache"}

@@ -177,6 +177,21 @@ def test_a_run_goes_on_when_the_executor_replaces_itself(executor: Executor, who
     assert executor.client.wait("exited", run=run)["code"] == 7
 
 
+def test_no_start_is_lost_to_an_executor_that_replaces_itself_meanwhile(
+    executor: Executor, who: dict[str, Any]
+) -> None:
+    assert executor.client is not None
+    for round_ in range(6):
+        runs = [executor.spawn("sh", "-c", f"exit {code}", sandbox=BOX, **who) for code in (3, 4, 5)]
+        for _ in range(10 * round_):
+            executor.client.ask("ping", "pong")  # time goes by
+        replace(executor)
+        ends = {end["run"]: end for end in executor.client.ask("hello", "hello")["exits"]}
+        for run, code in zip(runs, (3, 4, 5), strict=True):
+            end = ends.get(run) or executor.client.wait("exited", run=run)
+            assert (end["kind"], end["code"]) == ("code", code), (round_, end)
+
+
 def test_what_a_killed_executor_leaves_is_ended_by_the_next(executor: Executor, who: dict[str, Any]) -> None:
     _, started = spawn(executor, "sleep", "1000", **who)
     executor.kill()
