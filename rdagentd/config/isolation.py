@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rdagentd.config.kinds import FLAG, choice, each
+from rdagentd.config.kinds import FLAG, Kind, choice, each, whole
 from rdagentd.config.section import Conflict, Section
 from rdagentd.config.texts import PATH
 from rdagentd.model.container import DriverName
@@ -12,6 +12,7 @@ from rdagentd.model.isolation import PRESETS, Isolation, Preset
 from rdagentd.model.spec import Spec
 
 _PATHS = each(PATH, 64)
+_PORTS = each(whole(1, 65535), 16)
 
 
 def _derive(values: dict[str, Any]) -> None:
@@ -25,6 +26,22 @@ def _privileges(isolation: Isolation) -> str:
     if isolation.no_new_privileges or not isolation.confines:
         return ""
     return "whatever else is confined gains no privileges either: true, or leave it out"
+
+
+def _ports(value: Any) -> tuple[int, ...] | None:
+    return None if value is None else tuple(sorted(set(_PORTS.parse(value))))
+
+
+def _egress(isolation: Isolation) -> str:
+    if isolation.egress is None:
+        return ""
+    if not isolation.network:
+        return "needs network = true"
+    if not isolation.egress:
+        return "is empty: for no network write network = false"
+    if not isolation.hidden_run:
+        return "needs hidden_run = true, or services in /run would connect for it (systemd-run --user)"
+    return ""
 
 
 def _both(isolation: Isolation) -> str:
@@ -53,6 +70,10 @@ ISOLATION = Section(
         ),
         "private_tmp": (FLAG, "/tmp, /var/tmp and /dev/shm are its own, in memory, and gone with the run."),  # noqa: S108
         "network": (FLAG, "Whether there is a network; without, not even that of the host itself (127.0.0.1)."),
+        "egress": (
+            Kind("list of at most 16 ports", _ports),
+            "TCP ports that it may connect to, besides name resolution. Of those that /etc/rdagentd/egress names.",
+        ),
         "no_new_privileges": (FLAG, "Set-user-ID programs are without effect. Not given: true if anything here is on."),
         "read_only": (_PATHS, "Paths that it has all the same, to read."),
         "read_write": (_PATHS, "Paths that it has all the same, to write too; `directory` is always one."),
@@ -71,6 +92,7 @@ ISOLATION = Section(
     derive=_derive,
     conflicts=(
         Conflict("no_new_privileges", ("no_new_privileges",), _privileges),
+        Conflict("egress", ("egress", "network", "hidden_run"), _egress),
         Conflict("read_only", ("read_only", "read_write"), _both),
     ),
 )

@@ -25,6 +25,7 @@ from rdagentd.model.size import format_size
 from rdagentd.model.spec import Limits, Rlimit, Spec
 from rdagentd.model.worker import Worker
 from rdagentd.protocol import frames
+from rdagentd.protocol.egress import class_of
 
 log = logging.getLogger(__name__)
 
@@ -408,6 +409,7 @@ def spawn_message(worker: Worker, who: Identity, files: Sequence[str] = ()) -> d
         **({"cgroup": values} if values else {}),
         **({"sandbox": options} if options else {}),
         **({"directories": directories} if directories else {}),
+        **({"egress": class_of(ports)} if (ports := spec.isolation.egress) else {}),
     }
 
 

@@ -106,6 +106,7 @@ class Executor:
         run = Run(name, worker, request["linger"])
         stage, ends = "journal", []
         try:
+            self.tree.put(name, request["egress"])
             self.journal.spawned(name, worker, self.tree.where(name))
             stage = "policy"
             if self.policy is not None:

@@ -15,6 +15,7 @@ from rdagentd.executor.directories import KINDS
 from rdagentd.executor.executor import Executor, note
 from rdagentd.executor.failpoint import reach
 from rdagentd.executor.run import Notice, Run, exited
+from rdagentd.protocol.egress import CLASS
 from rdagentd.protocol.segments import STREAMS
 
 MAX_LINGER = 86400.0
@@ -42,6 +43,7 @@ def handle(executor: Executor, message: Notice) -> None:
             message.setdefault("cgroup", {})
             message.setdefault("sandbox", [])
             message.setdefault("directories", [])
+            message.setdefault("egress", "")
         _check(op, fields, message)
         do(executor, message)
     except Exception as error:
@@ -259,6 +261,7 @@ _SPAWN: dict[str, Check] = {
     "nice": _maybe(_integer),
     "cgroup": lambda value: _map(_text)(value) and value.keys() <= FILES,
     "sandbox": _list(_text),
+    "egress": lambda value: value == "" or (_name(value) and bool(CLASS.fullmatch(value))),
     "directories": lambda value: _list(_text)(value) and set(value) <= set(KINDS),
     "rlimits": _map(lambda value: _list(_integer)(value) and len(value) == 2),
     "log": _log,

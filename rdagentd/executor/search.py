@@ -43,12 +43,18 @@ class Search:
         """Nothing for a run as a whole."""
         return {"files": [], "problem": self._problem}
 
+    def put(self, run: str, egress: str) -> None:
+        """Nowhere."""
+
     def where(self, run: str) -> str:
         """Its tag is enough to find it."""
         return ""
 
     def begin(self, request: dict[str, Any]) -> Iterator[str]:
         """Refuses what only a cgroup could do."""
+        if request["egress"]:
+            yield "egress"
+            raise OSError(ENOTSUP, f"needs cgroups: {self._problem}")
         for file, value in request["cgroup"].items():
             yield f"cgroup {file}: {value}"
             raise OSError(ENOTSUP, os.strerror(ENOTSUP))

@@ -18,8 +18,9 @@ class Preset(StrEnum):
 class Isolation:
     """Each field is a restriction of its own, enforced by the kernel; see docs/operations.md for what they do not hold.
 
-    read_only, read_write: whole paths that are there all the same, to read or to write as well. no_new_privileges: true
-    wherever another one is; the presets are in PRESETS.
+    read_only, read_write: whole paths that are there all the same, to read or to write as well. egress: ports of TCP that
+    it may connect to, with a network; None: all. no_new_privileges: true wherever another one is; the presets are in
+    PRESETS.
     """
 
     preset: Preset = Preset.NONE
@@ -28,6 +29,7 @@ class Isolation:
     hidden_run: bool = False
     private_tmp: bool = False
     network: bool = True
+    egress: tuple[int, ...] | None = None
     no_new_privileges: bool = False
     read_only: tuple[str, ...] = ()
     read_write: tuple[str, ...] = ()

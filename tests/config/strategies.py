@@ -74,7 +74,10 @@ def isolations(draw: st.DrawFn) -> Isolation:
     paths = st.lists(PATHS, max_size=3).map(tuple)
     readable, writable = draw(paths), draw(paths)
     readable = tuple(path for path in readable if path not in writable)
-    isolation = Isolation(draw(st.sampled_from(Preset)), **flags, read_only=readable, read_write=writable)
+    ports = st.sets(st.integers(1, 65535), min_size=1, max_size=16).map(lambda chosen: tuple(sorted(chosen)))
+    egress = draw(st.none() | ports) if flags["network"] and flags["hidden_run"] else None
+    preset = draw(st.sampled_from(Preset))
+    isolation = Isolation(preset, **flags, egress=egress, read_only=readable, read_write=writable)
     return evolve(isolation, no_new_privileges=isolation.confines)
 
 

@@ -23,6 +23,8 @@ STRICT = Isolation(Preset.STRICT, **PRESETS[Preset.STRICT])
         ({"preset": "strict", "network": True}, attrs.evolve(STRICT, network=True)),
         ({"preset": "strict", "read_write": ["/data"]}, attrs.evolve(STRICT, read_write=("/data",))),
         ({"private_tmp": True}, Isolation(private_tmp=True, no_new_privileges=True)),
+        ({"preset": "strict", "network": True, "egress": [443, 22, 443]},
+         attrs.evolve(STRICT, network=True, egress=(22, 443))),
         ({"network": False}, Isolation(network=False, no_new_privileges=True)),
         ({"no_new_privileges": True}, Isolation(no_new_privileges=True)),
     ],
@@ -35,7 +37,7 @@ def test_a_preset_is_where_the_fields_begin(written: Any, meant: Isolation) -> N
 
 def test_strict_leaves_no_field_as_it_is_without() -> None:
     kept = {field.name for field in attrs.fields(Isolation) if getattr(STRICT, field.name) == field.default}
-    assert kept == {"read_only", "read_write"}
+    assert kept == {"egress", "read_only", "read_write"}
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,10 @@ def test_strict_leaves_no_field_as_it_is_without() -> None:
         ({"private_tmp": "yes"}, "isolation.private_tmp", "true or false"),
         ({"read_only": ["data"]}, "isolation.read_only[0]", "relative"),
         ({"read_only": ["/a", "/b"], "read_write": ["/b"]}, "isolation.read_only", "/b also stands in read_write"),
+        ({"preset": "strict", "egress": [443]}, "isolation.egress", "needs network = true"),
+        ({"egress": [443]}, "isolation.egress", "needs hidden_run = true"),
+        ({"hidden_run": True, "egress": []}, "isolation.egress", "for no network write network = false"),
+        ({"hidden_run": True, "egress": [0]}, "isolation.egress[0]", "out of range"),
         ({"protect_home": True}, "isolation.protect_home", "did you mean hidden_home?"),
         ({"network": False, "no_new_privileges": False}, "isolation.no_new_privileges", "gains no privileges either"),
     ],

@@ -9,8 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rdagentd.drivers.identity import Identity
+from rdagentd.drivers.process import spawn_message
 from rdagentd.drivers.sandbox import sandbox
 from rdagentd.model.isolation import PRESETS, Isolation, Preset
+from rdagentd.model.run import Run
+from rdagentd.model.spec import Spec
+from rdagentd.model.worker import Worker
 from tests.config.strategies import PATHS
 
 HOME = {"HOME": "/home/me"}
@@ -96,3 +101,13 @@ def test_every_option_is_one_that_bwrap_knows() -> None:
         pytest.skip("needs bubblewrap")
     said = sandbox(attrs.evolve(STRICT, read_only=("/a",), read_write=("/b",)), HOME, ("/c",), "r-1")
     assert {word for word in said if word.startswith("--")} <= set(known)
+
+
+def test_ports_make_a_class_of_egress_and_a_sandbox_for_who_would_leave_it() -> None:
+    isolation = Isolation(hidden_run=True, egress=(22, 443), no_new_privileges=True)
+    spec = Spec("w", ("true",), isolation=isolation)
+    sent = spawn_message(Worker("w", spec, 0, run=Run("r-1", "w", 1)), Identity(None, None, None, HOME))
+    assert (sent["egress"], sent["sandbox"][0]) == ("egress-22-443", "--unshare-user")
+    assert "egress" not in spawn_message(
+        Worker("w", Spec("w", ("true",)), 0, run=Run("r", "w", 1)), Identity(None, None, None, {})
+    )

@@ -14,6 +14,7 @@ import pytest
 from rdagentd.drivers.sandbox import sandbox
 from rdagentd.model.isolation import PRESETS, Isolation, Preset
 from tests.executor.conftest import SYSTEM_PYTHON, Executor, needs_root
+from tests.harness import eventually
 
 NOBODY = {"uid": 65534, "gid": 65534, "groups": [65534]}
 WRITE = """
@@ -121,6 +122,8 @@ def test_the_next_executor_need_not_wait_for_one_that_looks(executor: Executor) 
         (state / f"f{number}").touch()
     executor.client.send("tend", worker="w", cache=None)
     executor.client.ask("ping", "pong")
+    (child,) = Path(f"/proc/{executor.pid}/task/{executor.pid}/children").read_text().split()
+    eventually(lambda: len(os.listdir(f"/proc/{child}/fd")) <= 6, "what looks to have closed what it does not need")
     executor.kill()
     began = time.monotonic()
     executor.start()

@@ -55,7 +55,12 @@ specs = st.builds(
     queue=st.builds(Queue, texts, integers),
     limits=limits,
     isolation=st.builds(
-        Isolation, st.sampled_from(Preset), *[st.booleans()] * 6, *[st.lists(texts, max_size=2).map(tuple)] * 2
+        Isolation,
+        st.sampled_from(Preset),
+        *[st.booleans()] * 5,
+        optional(st.lists(small, max_size=2).map(tuple)),
+        st.booleans(),
+        *[st.lists(texts, max_size=2).map(tuple)] * 2,
     ),
     state=optional(st.builds(StateDirectory, optional(small))),
     cache=optional(st.builds(CacheDirectory, optional(small), optional(numbers))),

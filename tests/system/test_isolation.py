@@ -95,6 +95,38 @@ def test_a_run_that_exceeds_its_quota_is_stopped_and_why_says_so(machine: Machin
     assert "its state directory holds 8 MiB, its quota is 4 MiB" in machine.check("rdagentctl why filler")
 
 
+def test_few_ports_are_reached_and_who_has_no_rules_does_not_start(machine: Machine) -> None:
+    server = (
+        "import socket; s = [socket.create_server(('127.0.0.1', p)) for p in (443, 8443)]\nwhile True: s[0].accept()"
+    )
+    machine.check(f"systemd-run --unit ports python3 -c {shlex.quote(server)}")
+    machine.check("until ss -ltn | grep -q :8443; do sleep 0.2; done", timeout=60)
+    connect = "import socket, sys; socket.create_connection(('127.0.0.1', int(sys.argv[1])), 5)"
+    spec = 'command = {}\nisolation = {{ preset = "strict", network = true, egress = [443] }}'
+    workers = {f"port-{port}": spec.format(json.dumps(["python3", "-c", connect, port])) for port in ("443", "8443")}
+    for worker in apply(machine, workers).values():
+        assert "no rules are in force for egress-443" in worker["row"]["exit"]["reason"]
+    machine.put("/etc/rdagentd/egress", b"443\n")
+    machine.check("systemctl restart rdagentd-egress", timeout=120)
+
+    def codes() -> list[int]:
+        machine.check("rdagentctl start port-443 port-8443", timeout=60)
+        machine.run("rdagentctl wait port-443 port-8443 --timeout 1m", timeout=90)
+        return [row["exit"]["code"] for row in json.loads(machine.check("rdagentctl status --json port-443 port-8443"))]
+
+    assert codes() == [0, 1]
+    machine.check("systemctl restart nftables", timeout=120)
+    assert codes() == [0, 1], "rules that were taken away are there again"
+    machine.check("systemctl stop nftables", timeout=120)
+    assert codes() == [None, None], "without rules there is no start"
+    machine.check(
+        "systemctl kill --signal KILL rdagentd-executor; systemctl start nftables rdagentd-egress", timeout=120
+    )
+    machine.check("until rdagentctl version --json | grep -q pid; do sleep 0.5; done", timeout=120)
+    machine.check("systemctl restart rdagentd-egress", timeout=120)
+    assert codes() == [0, 1]
+
+
 def test_without_bubblewrap_a_start_names_the_package(machine: Machine) -> None:
     machine.check("apt-get -q=2 --yes remove bubblewrap", timeout=300)
     worker = apply(machine, {"missing": 'command = ["true"]\nisolation = "strict"'})["missing"]
