@@ -15,13 +15,15 @@ from rdagentd.executor.directories import KINDS
 from rdagentd.executor.executor import Executor, note
 from rdagentd.executor.failpoint import reach
 from rdagentd.executor.run import Notice, Run, exited
-from rdagentd.protocol.egress import CLASS
 from rdagentd.protocol.segments import STREAMS
 
 MAX_LINGER = 86400.0
 """Longest linger, in seconds."""
 
 Check = Callable[[Any], bool]
+
+MAX_CLASS = 128
+"""Longest name of a class of egress: sixteen ports."""
 
 MAX_NAME = 64
 """Longest name of a worker or run; it becomes a file name."""
@@ -70,6 +72,13 @@ def _name(value: Any) -> bool:
         and value[0] != "."
         and value.isprintable()
         and "/" not in value
+    )
+
+
+def _class(value: Any) -> bool:
+    """Name of a cgroup that is made for some ports; "" for none."""
+    return value == "" or (
+        _text(value) and value.startswith("egress-") and "/" not in value and len(value) <= MAX_CLASS
     )
 
 
@@ -261,7 +270,7 @@ _SPAWN: dict[str, Check] = {
     "nice": _maybe(_integer),
     "cgroup": lambda value: _map(_text)(value) and value.keys() <= FILES,
     "sandbox": _list(_text),
-    "egress": lambda value: value == "" or (_name(value) and bool(CLASS.fullmatch(value))),
+    "egress": _class,
     "directories": lambda value: _list(_text)(value) and set(value) <= set(KINDS),
     "rlimits": _map(lambda value: _list(_integer)(value) and len(value) == 2),
     "log": _log,

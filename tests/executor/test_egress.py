@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from rdagentd.protocol.egress import class_of
 from tests import cgroups
 from tests.executor.conftest import SYSTEM_PYTHON, TIMEOUT, Executor, lines_of
 
@@ -92,6 +93,9 @@ def test_a_run_connects_to_its_ports_and_to_no_others(net: Net) -> None:
     assert net.reach() == ALL
     assert net.reach(egress="egress-443") == "127.0.0.1:443 ::1:443 udp:53"
     assert net.reach(egress="egress-22-443") == "127.0.0.1:22 ::1:22 127.0.0.1:443 ::1:443 udp:53"
+    most = [443, *range(60000, 60015)]
+    net.load("443\n22 443\n" + " ".join(map(str, most)))
+    assert net.reach(egress=class_of(most)) == "127.0.0.1:443 ::1:443 udp:53"
     box = ["--unshare-user", "--dev-bind", "/", "/"]
     who = {"uid": 65534, "gid": 65534, "groups": []}
     assert net.reach(egress="egress-443", sandbox=box, **who) == "127.0.0.1:443 ::1:443 udp:53"
