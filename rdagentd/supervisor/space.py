@@ -70,24 +70,23 @@ class Space:
     def tended(self, found: Mapping[str, Any]) -> None:
         """What was found: used (bytes by kind), removed (files, bytes), took (seconds), or a problem."""
         name, self._asked = found["worker"], None
-        known = self._watched.get(name)
+        used, known = found.get("used", {}), self._watched.get(name)
+        self._tell(name, found)
         if known is not None:
-            used = found.get("used", {})
+            known.used = used or known.used
             known.last = look(known.last, sum(used.values()), self._free(), found.get("took", TICK), time.monotonic())
-            if found["problem"]:
-                self._post(ev.Noted(name, "unmeasured", f"cannot look after its directories: {found['problem']}", None))
-            else:
-                known.used = used
-                self._judge(known, used.get("state", 0), *found["removed"])
+            quota = _quota(known.worker)
+            if quota is not None and used.get("state", 0) > quota:
+                self._post(ev.QuotaExceeded(name, known.run, used["state"], quota))
         self._arm(0)
 
-    def _judge(self, known: _Watched, used: int, files: int, freed: int) -> None:
-        name, quota = known.worker.name, _quota(known.worker)
-        if files:
-            text = f"{files} unused files ({format_size(freed)}) of its cache were removed"
+    def _tell(self, name: str, found: Mapping[str, Any]) -> None:
+        files, size = found.get("removed", (0, 0))
+        if found["problem"]:
+            self._post(ev.Noted(name, "unmeasured", f"cannot look after its directories: {found['problem']}", None))
+        elif files:
+            text = f"unused files of its cache were removed: {files}, {format_size(size)}"
             self._post(ev.Noted(name, "swept", text, None))
-        if quota is not None and used > quota:
-            self._post(ev.QuotaExceeded(name, known.run, used, quota))
 
     def _look(self) -> None:
         self._timer = None

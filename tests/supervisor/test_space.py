@@ -36,8 +36,8 @@ class World:
         return self.answers
 
     def tell(self, worker: str, state: int = 0, removed: tuple[int, int] = (0, 0), problem: str = "") -> None:
-        found = {"worker": worker, "used": {"state": state}, "removed": removed, "took": 0.0, "problem": problem}
-        self.space.tended(found)
+        found = {"used": {"state": state}, "removed": removed, "took": 0.0} if not problem else {}
+        self.space.tended({"worker": worker, "problem": problem, **found})
 
 
 def play(act: Callable[[World], Any]) -> World:
@@ -84,7 +84,7 @@ def test_too_much_is_told_of_the_run_that_was_looked_at() -> None:
     assert play(act).events == [ev.QuotaExceeded("a", "r1", 101, 100)]
 
 
-def test_what_ended_meanwhile_is_told_nothing_of() -> None:
+def test_what_ended_meanwhile_is_not_stopped_and_yet_told_what_it_lost() -> None:
     async def act(world: World) -> None:
         world.space.follow(a_worker("a"))
         await turn()
@@ -92,7 +92,7 @@ def test_what_ended_meanwhile_is_told_nothing_of() -> None:
         world.tell("a", 101, removed=(5, 5))
         assert world.space.used("a") == {}
 
-    assert play(act).events == []
+    assert [type(event) for event in play(act).events] == [ev.Noted]
 
 
 def test_what_was_removed_and_what_failed_is_told_in_the_story() -> None:
@@ -105,7 +105,7 @@ def test_what_was_removed_and_what_failed_is_told_in_the_story() -> None:
 
     told = [(event.kind, event.text) for event in play(act).events if isinstance(event, ev.Noted)]
     assert told == [
-        ("swept", "5 unused files (3 MiB) of its cache were removed"),
+        ("swept", "unused files of its cache were removed: 5, 3 MiB"),
         ("unmeasured", "cannot look after its directories: permission denied"),
     ]
 
