@@ -1,4 +1,4 @@
-"""`rdagentd`: up, status, down, serve, executor, docker-proxy, check. The composition root.
+"""`rdagentd`: up, status, down, serve, executor, docker-proxy, egress, check. The composition root.
 
 What a program needs is imported where it begins: the executor comes in by here too, and must stay small.
 """
@@ -17,7 +17,7 @@ EXIT_CONFIG = 78
 """EX_CONFIG of sysexits.h: a person must act before a new start makes sense."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911
     """Runs the program that the arguments name; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["executor"]:  # no argument parser for it: it is small and stays small
@@ -28,6 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from rdagentd.dockerproxy.main import main as docker_proxy
 
         return docker_proxy(arguments[1:])
+    if arguments[:1] == ["egress"]:
+        from rdagentd.egress import main as egress
+
+        return egress(arguments[1:])
     options = _parser().parse_args(arguments)
     if options.program == "check":
         return _check(options.config)
@@ -44,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rdagentd", description="The host daemon for AI agents.")
     parser.add_argument("--version", action="version", version=f"rdagentd {__version__}")
     programs = parser.add_subparsers(
-        dest="program", required=True, metavar="up | status | down | serve | executor | docker-proxy | check"
+        dest="program", required=True, metavar="up | status | down | serve | executor | docker-proxy | egress | check"
     )
     up = programs.add_parser("up", help="daemon and executor in the foreground, without systemd")
     up.add_argument("--state-dir", type=Path, required=True, help="everything it keeps goes here")
@@ -64,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--config", default="/etc/rdagentd/rdagentd.toml")
     programs.add_parser("executor", help="the parent of all runs; see rdagentd executor --help")
     programs.add_parser("docker-proxy", help="the engine's socket for runs; see rdagentd docker-proxy --help")
+    programs.add_parser("egress", help="rules for runs with few ports; see rdagentd egress --help")
     at_stop = programs.add_parser("at-stop", help="for rdagentd.service: take the workers along if the unit is stopped")
     at_stop.add_argument("--socket", type=Path, default=Path("/run/rdagentd/rdagentd.sock"))
     check = programs.add_parser("check", help="read the configuration and workers.d, say what is wrong with them")

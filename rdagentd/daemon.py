@@ -50,6 +50,7 @@ from rdagentd.supervisor.host import capacity
 from rdagentd.supervisor.hub import Hub
 from rdagentd.supervisor.ids import RunIds
 from rdagentd.supervisor.rows import Rows
+from rdagentd.supervisor.space import Space
 from rdagentd.supervisor.supervisor import EPOCHS, Supervisor
 from rdagentd.systemd import passed_socket
 
@@ -237,6 +238,9 @@ class Host:
         self._docker = DockerDriver(docker.socket, self._options.state / "docker", listener, docker.range)
         supervisor.driver = Drivers(self._sockets, self._docker, partial(_driver_of, engine))
         supervisor.rows = Rows(engine)
+        space = Space(supervisor.post, self._driver.tend, lambda: self._driver.workers)
+        self._driver.on_tended, supervisor.on_worker = space.tended, space.follow
+        supervisor.on_executor, supervisor.disk = lambda: space.again(engine.workers.values()), space.used
         for bad in loaded.bad:
             log.error("worker %s: %s", bad.name, bad.reason, extra={"worker": bad.name})
         effects = engine.restore(loaded.workers, time.monotonic(), loaded.meta.get("boot_id", boot) != boot)

@@ -18,6 +18,7 @@ DATE = "2026-11-21"
 FILES = (
     ("/etc/rdagentd/rdagentd.toml, conf.d/*.toml", "The configuration, see rdagentd.toml(5)."),
     ("/etc/rdagentd/workers.d/*.toml", "Workers, see rdagentd-worker(5)."),
+    ("/etc/rdagentd/egress", "Sets of ports that a worker may ask for with isolation.egress, one a line."),
     ("/run/rdagentd/rdagentd.sock", "The control socket. Root and members of the group rdagentd may connect."),
     ("/var/lib/rdagentd/state.db", "Workers, their specs, runs and events."),
     ("/var/log/rdagentd/NAME/", "Output of the worker NAME; read it with rdagentctl logs."),

@@ -83,6 +83,7 @@ def _uses(used: dict[str, Any]) -> Iterator[str]:
         most = "" if peak is None else f" ({_amount(key, peak)} at most)"
         yield f"{key} {_amount(key, used[key])}{most}"
     yield f"read {render.size(used['read'])}, written {render.size(used['written'])}, log {render.size(used['log'])}"
+    yield from (f"{kind} directory {render.size(size)}" for kind, size in used.get("disk", {}).items())
 
 
 def _amount(key: str, number: int | None) -> str:

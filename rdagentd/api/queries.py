@@ -77,7 +77,7 @@ async def usage(context: Context, args: dict[str, Any]) -> Any:
 
 
 async def _used(context: Context, chosen: Sequence[Worker]) -> dict[str, dict[str, Any]]:
-    """By name; of those that run, if what is behind the driver answers. log: bytes of this run."""
+    """By name; of those that run, if what is behind the driver answers. log: bytes of this run; disk: bytes by directory."""
     runs = {worker.run.id: worker for worker in chosen if worker.run is not None and worker.state in LIVE}
     asked = context.daemon.supervisor.driver.usage(list(runs))
     try:
@@ -88,7 +88,8 @@ async def _used(context: Context, chosen: Sequence[Worker]) -> dict[str, dict[st
     for run, counted in told.items():
         starts = getattr(runs[run].run, "log_start", {})
         log = sum(end - starts.get(stream, end) for stream, end in counted["log"].items())
-        used[runs[run].name] = {**counted, "log": log}
+        name = runs[run].name
+        used[name] = {**counted, "log": log, "disk": dict(context.daemon.supervisor.disk(name))}
     return used
 
 

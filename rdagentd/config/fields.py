@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from rdagentd.config.containers import COMMAND_OR_NONE, CONFLICTS, CONTAINER, derive_driver, needs
+from rdagentd.config.directories import CACHE, STATE
+from rdagentd.config.directories import CONFLICTS as DIRECTORY_CONFLICTS
+from rdagentd.config.isolation import CONFLICT as ISOLATION_CONFLICT
+from rdagentd.config.isolation import ISOLATION
 from rdagentd.config.kinds import CODES, FLAG, SIGNALS, UMASK, choice, duration, fraction, size, whole
 from rdagentd.config.requests import ABOVE_LIMITS, REQUESTS
 from rdagentd.config.resources import (
@@ -246,6 +250,15 @@ SPEC = Section(
             "What a run may use as a whole, and each of its processes.",
         ),
         "requests": (REQUESTS, "What the host must have left before a run starts, and keeps for it until it is over."),
+        "isolation": (
+            ISOLATION,
+            'What of the host a process can reach. Text alone is the preset: isolation = "strict".',
+        ),
+        "state": (STATE, "A directory of its own, kept from run to run: $STATE_DIRECTORY. `state = {}` is enough."),
+        "cache": (
+            CACHE,
+            "A directory of its own for what can be made again: $CACHE_DIRECTORY. `cache = {}` is enough.",
+        ),
         "log": (LOG, "How its output is kept."),
         "labels": (LABELS, "Names and values to select workers by; a value has at most 256 bytes."),
     },
@@ -276,6 +289,8 @@ SPEC = Section(
     conflicts=(
         *CONFLICTS,
         *ABOVE_LIMITS,
+        ISOLATION_CONFLICT,
+        *DIRECTORY_CONFLICTS,
         Conflict("secret_environment", ("environment", "secret_environment"), _twice),
     ),
     needs=needs,

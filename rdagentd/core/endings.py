@@ -21,7 +21,7 @@ def settle(turn: Turn) -> None:
     """A run is over: keep how it ended, then do what was to follow."""
     ended = _keep_end(turn)
     follow = _AFTER[turn.worker.then]
-    turn.change(due=None, deadline=None, time_left=None, step=0, cause=None, then=Then.REST)
+    turn.change(due=None, deadline=None, time_left=None, step=0, cause=None, cause_text="", then=Then.REST)
     follow(turn, ended)
 
 
@@ -31,7 +31,7 @@ def _keep_end(turn: Turn) -> Exit:
     assert worker.run is not None
     ended = event.exit
     if worker.cause is not None and ended.kind in (ExitKind.CODE, ExitKind.SIGNAL):
-        ended = evolve(ended, kind=worker.cause, reason=f"{_CAUSES[worker.cause]}; {ended.reason}")
+        ended = evolve(ended, kind=worker.cause, reason=f"{worker.cause_text or _CAUSES[worker.cause]}; {ended.reason}")
     run = evolve(worker.run, exit=ended, ended_at=event.at, usage=event.usage, log_end=dict(event.log))
     turn.change(run=run)
     turn.do(fx.SaveRun(run))

@@ -245,7 +245,7 @@ class Engine:
         return None
 
     def _stale(self, worker: Worker, event: ev.WorkerEvent) -> bool:
-        if isinstance(event, ev.RunStarted | ev.RunExited):
+        if isinstance(event, ev.RunStarted | ev.RunExited | ev.QuotaExceeded):
             return worker.run is None or worker.run.id != event.run or worker.run.exit is not None
         if isinstance(event, ev.Due):
             return event.at != (worker.due if event.timer is ev.Timer.STATE else worker.deadline)

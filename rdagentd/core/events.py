@@ -144,6 +144,16 @@ class RunExited:
 
 
 @frozen
+class QuotaExceeded:
+    """The worker's state directory holds more than it may: bytes on disk."""
+
+    worker: str
+    run: str
+    used: int
+    quota: int
+
+
+@frozen
 class Due:
     """A deadline came. at: the monotonic time that was armed; a deadline that is no longer the worker's is dropped."""
 
@@ -251,7 +261,7 @@ Request = (
     | RemoveRequested
     | SpecChanged
 )
-WorkerEvent = Request | Admitted | RunStarted | RunExited | Due
+WorkerEvent = Request | Admitted | RunStarted | RunExited | QuotaExceeded | Due
 Event = (
     WorkerEvent
     | SubmitRequested

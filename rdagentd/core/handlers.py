@@ -14,6 +14,7 @@ from rdagentd.core import effects as fx
 from rdagentd.core import events as ev
 from rdagentd.core.turn import Turn
 from rdagentd.model.run import ExitKind, Run
+from rdagentd.model.size import format_size
 from rdagentd.model.worker import Reason, State, Then, Want
 
 Handler = Callable[[Turn], None]
@@ -233,6 +234,17 @@ def time_out(turn: Turn) -> None:
     text = f"ran into its time limit of {limit:g} s" if limit is not None else "ran into its time limit"
     turn.change(cause=ExitKind.TIMED_OUT, then=Then.REST, reason=Reason("timed_out", text))
     turn.tell("timed_out", text, limit=limit)
+    climb(turn)
+
+
+@goes(State.STOPPING)
+def exceed(turn: Turn) -> None:
+    """Its directory holds more than its quota: it is asked to end, as if somebody had."""
+    event = turn.event
+    assert isinstance(event, ev.QuotaExceeded)
+    text = f"its state directory holds {format_size(event.used)}, its quota is {format_size(event.quota)}"
+    turn.change(cause=ExitKind.OVER_QUOTA, cause_text=text, then=Then.REST, reason=Reason("over_quota", text))
+    turn.tell("over_quota", text, used=event.used, quota=event.quota)
     climb(turn)
 
 

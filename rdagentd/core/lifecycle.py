@@ -32,6 +32,7 @@ class Input(StrEnum):
     EXITED = "exited"
     DUE = "due"
     LIMIT = "limit"
+    QUOTA = "quota"
 
 
 INPUT_OF: dict[type[object], Input] = {
@@ -47,6 +48,7 @@ INPUT_OF: dict[type[object], Input] = {
     ev.Admitted: Input.ADMIT,
     ev.RunStarted: Input.STARTED,
     ev.RunExited: Input.EXITED,
+    ev.QuotaExceeded: Input.QUOTA,
 }
 
 
@@ -90,6 +92,8 @@ _ROWS: dict[Input, tuple[Handler, ...]] = {
     Input.DUE:     (h.ignore,   h.ignore,       h.ignore,     h.ignore,      h.next_step,
                     h.enqueue_again, h.ignore,  h.ignore,     h.probe),
     Input.LIMIT:   (h.ignore,   h.ignore,       h.time_out,   h.ignore,      h.ignore,
+                    h.ignore,   h.ignore,       h.ignore,     h.ignore),
+    Input.QUOTA:   (h.ignore,   h.ignore,       h.exceed,     h.exceed,      h.ignore,
                     h.ignore,   h.ignore,       h.ignore,     h.ignore),
 }
 # fmt: on

@@ -1,7 +1,7 @@
 """Restart arithmetic: what follows the end of a run that nobody asked for. Pure numbers, no state.
 
-In order: an exit code that forbids a restart; the policy; the retries; the breaker (too many failures within a window: rest,
-and one attempt after the cool-down); then the delay. A success that came within QUICK seconds counts as a failure
+In order: an exit code or quota that forbids a restart; the policy; the retries; the breaker (too many failures within a
+window: rest, and one attempt after the cool-down); then the delay. A success that came within QUICK seconds counts as a failure
 for the breaker, or a program that does nothing would be started in a storm.
 """
 
@@ -104,6 +104,8 @@ def _resting_reason(restart: Restart, ended: Exit, success: bool) -> Reason | No
         return Reason("stop_code", f"{ended.reason}, which forbids a restart")
     if ended.kind is ExitKind.CODE and ended.code in restart.restart_codes:
         return None
+    if ended.kind is ExitKind.OVER_QUOTA:
+        return Reason("over_quota", f"{ended.reason}; a restart would make no room")
     if success and restart.policy in (Policy.NEVER, Policy.ON_FAILURE):
         return Reason("completed", ended.reason)
     if restart.policy is Policy.NEVER:

@@ -18,12 +18,15 @@ from rdagentd import __version__
 from rdagentd.drivers.base import EndedRun, HeldRun, Listener
 from rdagentd.drivers.identity import Identity, UnknownUserError, identify
 from rdagentd.drivers.limits import Unmet, cgroup_values, unmet
+from rdagentd.drivers.sandbox import sandbox
+from rdagentd.model.directories import CacheDirectory
 from rdagentd.model.requests import Requests
 from rdagentd.model.run import Exit, ExitKind, Usage
 from rdagentd.model.size import format_size
 from rdagentd.model.spec import Limits, Rlimit, Spec
 from rdagentd.model.worker import Worker
 from rdagentd.protocol import frames
+from rdagentd.protocol.egress import class_of
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +66,7 @@ _RLIMITS = {
 class ProcessDriver:
     """Speaks the executor protocol. `launch` starts an executor where nobody else does; it is called when none answers.
 
-    heard: set when an executor has said hello for the first time.
+    heard: set when an executor has said hello for the first time. workers: where the workers' directories are, once it has.
     """
 
     def __init__(self, path: str, listener: Listener, launch: Callable[[], None] | None = None) -> None:
@@ -85,7 +88,9 @@ class ProcessDriver:
         self.on_unseen: Callable[[str], None] = lambda problem: None
         self.on_pong: Callable[[], None] = lambda: None
         self.on_left: Callable[[], None] = lambda: None
+        self.on_tended: Callable[[Mapping[str, Any]], None] = lambda found: None
         self.heard = asyncio.Event()
+        self.workers: str | None = None
 
     # --- connection ---------------------------------------------------------------------------------------------------
 
@@ -151,6 +156,11 @@ class ProcessDriver:
             who = identify(worker.spec.user, worker.spec.group, worker.owner, self._uid)
         except UnknownUserError as error:
             self._refuse(worker, "user", str(error))
+            return
+        if worker.spec.isolation.confines and (self._uid if who.uid is None else who.uid) == 0:
+            self._refuse(
+                worker, "isolation", "could not start: isolation does not hold root; set user to somebody else"
+            )
             return
         lacking = [limit.text for limit in self.unmet(worker.spec) if limit.required]
         if lacking:
@@ -223,6 +233,12 @@ class ProcessDriver:
         self._send({"op": "pressure", "stalls": dict(stalls)})
         self.on_unseen("")
 
+    def tend(self, worker: str, cache: CacheDirectory | None) -> bool:
+        """`on_tended` is called with what the worker's directories hold; False if the executor cannot be asked."""
+        limits = None if cache is None else {"size": cache.size, "age": cache.age}
+        self._send({"op": "tend", "worker": worker, "cache": limits})
+        return self._hello is not None
+
     def ping(self) -> None:
         """`on_pong` is called when the executor answers."""
         self._send({"op": "ping"})
@@ -275,6 +291,7 @@ class ProcessDriver:
         runs = [held_run(run) for run in message["runs"]]
         ended = [ended_run(exit_) for exit_ in message["exits"]]
         epoch, facts = message["epoch"], {"pid": message["pid"], "version": message["version"]}
+        self.workers = message.get("workers")
         self._hello, self._attempt = facts, 0
         self._enforced = message.get("cgroup", _NO_CGROUP)
         self._listener.connected(epoch, runs, ended)
@@ -301,6 +318,9 @@ class ProcessDriver:
     def _on_pressure(self, message: dict[str, Any]) -> None:
         self.on_pressure()
 
+    def _on_tended(self, message: dict[str, Any]) -> None:
+        self.on_tended(message)
+
     def _on_pong(self, message: dict[str, Any]) -> None:
         self.on_pong()
 
@@ -310,6 +330,8 @@ class ProcessDriver:
             self._link.send({"op": "hello"})  # then as it is
         if message.get("op") == "pressure":
             self.on_unseen(f"pressure on this host is not seen: {message.get('reason')}")
+        if message.get("op") == "tend":
+            self.on_tended({"worker": message.get("worker"), "problem": message.get("reason")})
         if message.get("op") == "usage":  # an earlier version
             self._on_usage({"runs": {}})
         if message.get("op") == "leave":  # asked again when the run that is still there has ended
@@ -329,6 +351,7 @@ _NOTICES: dict[str, Callable[[ProcessDriver, dict[str, Any]], None]] = {
     "grew": ProcessDriver._on_grew,
     "usage": ProcessDriver._on_usage,
     "pressure": ProcessDriver._on_pressure,
+    "tended": ProcessDriver._on_tended,
     "pong": ProcessDriver._on_pong,
     "refused": ProcessDriver._on_refused,
     "frozen": ProcessDriver._on_done,
@@ -389,13 +412,16 @@ def spawn_message(worker: Worker, who: Identity, files: Sequence[str] = ()) -> d
     spec, run = worker.spec, worker.run
     assert run is not None
     values = cgroup_values(spec.limits, files)
+    environment = {**who.environment, **spec.environment, **_gpus(run.holds)}
+    directories = [kind for kind in ("state", "cache") if getattr(spec, kind) is not None]
+    options = sandbox(spec.isolation, environment, _own_directories(spec), run.id)
     return {
         "op": "spawn",
         "run": run.id,
         "worker": worker.name,
         "argv": list(spec.command),
         "cwd": spec.directory or "/",
-        "env": {**who.environment, **spec.environment, **_gpus(run.holds)},
+        "env": environment,
         "env_files": list(spec.environment_file),
         "uid": who.uid,
         "gid": who.gid,
@@ -413,6 +439,9 @@ def spawn_message(worker: Worker, who: Identity, files: Sequence[str] = ()) -> d
         **({"credentials": dict(spec.credentials)} if spec.credentials else {}),
         **({"secret_environment": dict(spec.secret_environment)} if spec.secret_environment else {}),
         **({"cgroup": values} if values else {}),
+        **({"sandbox": options} if options else {}),
+        **({"directories": directories} if directories else {}),
+        **({"egress": class_of(ports)} if (ports := spec.isolation.egress) else {}),
     }
 
 
@@ -421,6 +450,10 @@ def _gpus(holds: Requests) -> dict[str, str]:
     if isinstance(holds.gpus, int):
         return {}
     return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(holds.gpus)}
+
+
+def _own_directories(spec: Spec) -> tuple[str, ...]:
+    return () if spec.directory in (None, "/") else (spec.directory,)
 
 
 def _rlimits(limits: Limits) -> dict[str, list[int]]:

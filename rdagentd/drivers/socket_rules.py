@@ -9,6 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from rdagentd.drivers.identity import Identity, login_group
+from rdagentd.model.isolation import Isolation
 from rdagentd.model.worker import Worker
 
 TASKS = 4096
@@ -16,6 +17,8 @@ TASKS = 4096
 
 SHM = 16 << 30
 """Bytes of /dev/shm where the spec gives no memory: what RD-Agent asks for. It counts as memory of the container."""
+
+_ALONE = ("none",)
 
 
 @frozen
@@ -30,7 +33,7 @@ def rules_of(worker: Worker, who: Identity, own: int, granted: Granted) -> Mappi
     """For `open`. own: uid of the executor, which runs as itself who has no other.
 
     A container may have what the run may have, by `limits`; what is not limited there is not here, but for tasks and /dev/shm.
-    More CPUs than there are would be refused by the engine.
+    More CPUs than there are would be refused by the engine. No network if its own is confined: a bridge would be a way round.
     """
     spec, limits = worker.spec, worker.spec.limits
     uid = own if who.uid is None else who.uid
@@ -45,5 +48,9 @@ def rules_of(worker: Worker, who: Identity, own: int, granted: Granted) -> Mappi
         "shm": SHM if limits.memory is None else limits.memory,
         "binds": list(granted.directories),
         "owned": [] if spec.directory is None else [spec.directory],
-        "networks": list(granted.networks),
+        "networks": list(granted.networks if _at_large(spec.isolation) else _ALONE),
     }
+
+
+def _at_large(isolation: Isolation) -> bool:
+    return isolation.network and isolation.egress is None

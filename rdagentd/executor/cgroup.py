@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import select
 import signal
+import stat
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from errno import ENODEV, ENOSYS
+from errno import ENODEV, ENOSYS, EPERM
 from typing import Any
 
 from rdagentd.executor import proc
@@ -38,6 +39,7 @@ class Cgroups:
         self._home = home
         self._epoll = epoll
         self._watched: dict[str, int] = {}
+        self._egress: dict[str, str] = {}
 
     def enforces(self) -> dict[str, Any]:
         """By what our own cgroup has: the runs' have the same."""
@@ -46,12 +48,20 @@ class Cgroups:
         problem = f"the cgroup {self._home} has no controller {', '.join(sorted(lacking))}" if lacking else ""
         return {"files": sorted((FILES | set(NEEDED)).intersection(found)), "problem": problem}
 
+    def put(self, run: str, egress: str) -> None:
+        """Below the cgroup of the class."""
+        if egress:
+            self._egress[run] = egress
+
     def where(self, run: str) -> str:
         """Its directory."""
-        return f"{self._home}/run-{run}"
+        return "/".join(filter(None, (self._home, self._egress.get(run), f"run-{run}")))
 
     def begin(self, request: dict[str, Any]) -> Iterator[str]:
         """Makes the cgroup and writes what was asked for, a line at a time."""
+        if request["egress"]:
+            yield "egress"
+            _be_open(f"{self._home}/{request['egress']}")
         yield "cgroup"
         place = self.where(request["run"])
         _make(place)
@@ -63,6 +73,10 @@ class Cgroups:
     def entrance(self, run: str) -> int:
         """Whoever writes to it is in; the rights are those with which it was opened."""
         return os.open(f"{self.where(run)}/cgroup.procs", os.O_WRONLY)
+
+    def has(self, run: Run, pid: int) -> bool:
+        """By the process's own cgroup; that of a zombie stays."""
+        return _inside(pid, os.path.basename(self.where(run.id)))
 
     def left(self, run: Run) -> bool:
         """What is left wakes the executor by EPOLLPRI when it ends."""
@@ -145,13 +159,15 @@ class Cgroups:
             self._epoll.unregister(fd)
             os.close(fd)
         _remove(self.where(run))
+        self._egress.pop(run, None)
 
     def state(self) -> dict[str, Any]:
-        """The home is all."""
-        return {"cgroups": self._home}
+        """The home, and who is not right below."""
+        return {"cgroups": self._home, "egress": self._egress}
 
     def resume(self, state: Mapping[str, Any]) -> None:
-        """All is in the kernel."""
+        """The rest is in the kernel."""
+        self._egress = dict(state.get("egress", {}))
 
     def close(self) -> None:
         """Leaves a home that was made by us, so that nothing remains."""
@@ -159,6 +175,15 @@ class Cgroups:
             with suppress(OSError):
                 _write(f"{os.path.dirname(self._home)}/cgroup.procs", "0")
             _remove(self._home)
+
+
+def _be_open(place: str) -> None:
+    """Raises OSError if no rules are in force for what is below; see rdagentd/egress.py."""
+    with suppress(FileNotFoundError):
+        if os.stat(place).st_mode & stat.S_IXOTH:
+            return
+    text = f"no rules are in force for {os.path.basename(place)}; name the ports in /etc/rdagentd/egress"
+    raise OSError(EPERM, f"{text}, and restart rdagentd-egress.service")
 
 
 def settle() -> str:
@@ -264,10 +289,15 @@ def _send(pid: int, number: int, name: str, own: bool) -> None:
         fd = os.pidfd_open(pid)
         try:
             # The pidfd holds on to one process; if that is in the cgroup, the signal cannot miss.
-            if own or f"/{name}/" in f"{_read(f'/proc/{pid}/cgroup').rpartition('0::')[2].rstrip()}/":
+            if own or _inside(pid, name):
                 signal.pidfd_send_signal(fd, number)
         finally:
             os.close(fd)
+
+
+def _inside(pid: int, name: str) -> bool:
+    """Whether a process is in a cgroup of this name, or below it. Raises OSError."""
+    return f"/{name}/" in f"{_read(f'/proc/{pid}/cgroup').rpartition('0::')[2].rstrip()}/"
 
 
 def _of_device(line: str) -> str:

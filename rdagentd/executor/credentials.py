@@ -60,6 +60,8 @@ class Credentials:
         os.chown(place, -1, gid)
         os.chmod(place, 0o750)
         request["env"][VARIABLE] = place
+        if request["sandbox"]:
+            request["sandbox"] += ["--ro-bind", place, place]
 
     def remove(self, run: str) -> None:
         """The run is over, or did not begin. Most have nothing to remove; what cannot be removed goes at the next start."""

@@ -8,15 +8,19 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import chain
+from typing import Any
 
-from rdagentd.executor import proc
+import msgpack
+
+from rdagentd.executor import proc, report
 from rdagentd.executor.cgroup import Cgroups
 from rdagentd.executor.failpoint import reach
 from rdagentd.executor.journal import Journal
 from rdagentd.executor.link import Link
 from rdagentd.executor.log import Log
 from rdagentd.executor.pipes import Pipes
-from rdagentd.executor.policy import Policy, PolicyError
+from rdagentd.executor.policy import Policy
 from rdagentd.executor.pressure import Pressure
 from rdagentd.executor.run import Notice, Run, could_not_start, exited
 from rdagentd.executor.search import Search
@@ -68,6 +72,7 @@ class Executor:
         self.leaving = False
         self.incarnation = f"{os.getpid()}.{proc.start_ticks(os.getpid())}"
         self._reports: dict[int, Run] = {}
+        self._tended: dict[int, str] = {}
         self._ending: set[Run] = set()
         self._asked: set[Run] = set()
         self._hunted: set[Run] = set()
@@ -96,12 +101,13 @@ class Executor:
         run = Run(name, worker, request["linger"])
         stage, ends = "journal", []
         try:
+            self.tree.put(name, request["egress"])
             self.journal.spawned(name, worker, self.tree.where(name))
             stage = "policy"
             if self.policy is not None:
                 who = self.policy.judge(request["uid"], request["gid"])
                 request["uid"], request["gid"], request["groups"] = who
-            for stage in self.spawner.credentials.give(request):  # noqa: B007
+            for stage in chain(self.spawner.credentials.give(request), self.spawner.directories.give(request)):  # noqa: B007
                 pass
             run.secrets = request["secrets"] if settings["redact"] else None
             stage = "pipe"
@@ -121,9 +127,9 @@ class Executor:
             self.spawner.credentials.remove(name)
             self.tree.over(name)
             stage, _, about = stage.partition(": ")
-            end = could_not_start(error.errno or 0, stage, about)
-            if isinstance(error, PolicyError):
-                end["reason"] = f"cannot start: policy: {error.strerror}"
+            number = error.errno or 0
+            why = error.strerror if error.strerror != os.strerror(number) else ""
+            end = could_not_start(number, stage, about, why or "")
             self.record(exited(name, worker, time.time(), **end))
             return
         finally:
@@ -163,6 +169,20 @@ class Executor:
         self.leaving = True
         self._ask(list(self.runs.values()))
 
+    def tend(self, worker: str, cache: dict[str, Any] | None) -> None:
+        """Has the worker's directories looked after; `tended` follows. Raises OSError."""
+        fd = self.spawner.directories.tend(worker, cache)
+        self._tended[fd] = worker
+        self.epoll.register(fd, select.EPOLLIN)
+
+    def _tell_tended(self, fd: int) -> None:
+        """It is told in one piece, or not at all if whoever looked was ended."""
+        told = os.read(fd, 1 << 16)
+        self.epoll.unregister(fd)
+        os.close(fd)
+        found = msgpack.unpackb(told) if told else {"problem": "it was ended"}
+        self.link.send({"notice": "tended", "worker": self._tended.pop(fd), **found})
+
     def record(self, notice: Notice) -> None:
         """Keeps an exit until it is acknowledged, and tells it."""
         reach("before-exit-record")
@@ -197,6 +217,8 @@ class Executor:
             self._reported(self._reports[fd])
         elif fd == self.pipes.epoll.fileno():
             self._pump()
+        elif fd in self._tended:
+            self._tell_tended(fd)
         elif fd in self.pressure.triggers:
             self.link.send({"notice": "pressure", "resource": self.pressure.triggers[fd]})
         elif events & select.EPOLLPRI:  # a cgroup is not populated any more, or is
@@ -243,26 +265,33 @@ class Executor:
                 self.grew(log.worker, log.stream, log.end)
 
     def _reported(self, run: Run) -> None:
-        """The child has come as far as exec, or tells why not. Secrets that it has met come first; see Spawner."""
+        """The child has come as far as exec, or tells why not."""
+        if self._hear(run):
+            if report.heir(run.told):  # it waited for the end of bwrap, before its exec
+                self._unseen |= self._reap()
+            if run.report >= 0:
+                self._conclude(run)
+
+    def _hear(self, run: Run) -> bool:
+        """What the child tells; whether that was all."""
         try:
-            while text := os.read(run.report, 1 << 16):
-                run.told += text
+            text = os.read(run.report, 1 << 16)
         except BlockingIOError:
-            return
-        *secrets, failure = run.told.split(b"\0")
-        run.told = b""
-        if run.secrets is not None:
-            run.secrets += [(name.decode(), value) for name, _, value in (told.partition(b"=") for told in secrets)]
+            return False
+        run.told = report.kept(run.told + text)
+        return not text
+
+    def _conclude(self, run: Run) -> None:
+        """Nothing more is told: it has started, or not."""
         self.epoll.unregister(run.report)
         del self._reports[run.report]
         os.close(run.report)
         run.report = -1
+        if run.secrets is not None:
+            run.secrets += report.secrets(run.told)
+        run.failure, run.told = report.failure(run.told), b""
         self._listen(run)
-        if failure:
-            number, step, problem = failure.decode("utf-8", "replace").split("\n", 2)
-            stage, _, about = step.partition(": ")
-            run.failure = (int(number), stage, f"{about} {problem}".strip())
-        else:
+        if run.failure is None:
             self.link.send(run.started())
 
     def _listen(self, run: Run) -> None:
@@ -271,6 +300,18 @@ class Executor:
             if stream.redactor is None and run.secrets is not None:
                 stream.redactor = Redactor(run.secrets)
             self.pipes.listen(stream)
+
+    def _inherit(self, run: Run) -> bool:
+        """The main process has ended: whether another, which bwrap had forked, takes its place."""
+        heir = report.heir(run.told)
+        stat = proc.stat(heir) if heir else None
+        if stat is None or stat.parent != os.getpid() or heir in self.mains or not self.tree.has(run, heir):
+            return False
+        self.tree.reaped(heir)  # no stray, if it was taken for one
+        run.pid, run.ticks = heir, stat.ticks
+        self.mains[heir] = run
+        self.journal.born(run.id, run.pid, run.ticks, run.at, run.starts())
+        return True
 
     def _tend(self) -> None:
         """Reaps, and sees to the runs whose main process has ended, and to those that are to be killed."""
@@ -315,11 +356,13 @@ class Executor:
                 return reaped
             reaped = True
             main = self.mains.pop(pid, None)
-            if main is not None:
+            if main is not None and main.report >= 0:
+                self._hear(main)
+            if main is not None and not (main.report >= 0 and self._inherit(main)):
                 main.status = status
                 self._ending.add(main)
                 if main.report >= 0:
-                    self._reported(main)
+                    self._conclude(main)
             for run in (main,) if main else self.tree.reaped(pid):
                 run.used(usage.ru_utime, usage.ru_stime, usage.ru_maxrss * 1024)
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from rdagentd.executor import cgroup, failpoint, handover, proc
 from rdagentd.executor.credentials import Credentials
+from rdagentd.executor.directories import Directories
 from rdagentd.executor.executor import Executor, note
 from rdagentd.executor.journal import Journal
 from rdagentd.executor.link import Link, listen
@@ -113,7 +114,7 @@ def _start(chosen: Settings, argv: list[str]) -> tuple[Executor, Link]:
     pipes = Pipes(Home(chosen.logs, chosen.log_gid))
     nofile, oom = (carried["nofile"], carried["oom"]) if carried else _protect()
     credentials = Credentials(os.environ.get("RUNTIME_DIRECTORY", chosen.state))
-    spawner = Spawner(nofile, oom, credentials)
+    spawner = Spawner(nofile, oom, credentials, Directories(os.path.join(chosen.state, "workers")))
     if carried:
         problem = carried.get(
             "problem", "the executor was begun by a version without; restart rdagentd-executor.service"

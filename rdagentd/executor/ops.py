@@ -11,6 +11,7 @@ from typing import Any
 from rdagentd import __version__
 from rdagentd.executor import handover
 from rdagentd.executor.cgroup import FILES
+from rdagentd.executor.directories import KINDS
 from rdagentd.executor.executor import Executor, note
 from rdagentd.executor.failpoint import reach
 from rdagentd.executor.run import Notice, Run, exited
@@ -20,6 +21,9 @@ MAX_LINGER = 86400.0
 """Longest linger, in seconds."""
 
 Check = Callable[[Any], bool]
+
+MAX_CLASS = 128
+"""Longest name of a class of egress: sixteen ports."""
 
 MAX_NAME = 64
 """Longest name of a worker or run; it becomes a file name."""
@@ -42,6 +46,9 @@ def handle(executor: Executor, message: Notice) -> None:
             message.setdefault("secret_environment", {})
             if type(message.get("log")) is dict:
                 message["log"].setdefault("redact", True)
+            message.setdefault("sandbox", [])
+            message.setdefault("directories", [])
+            message.setdefault("egress", "")
         _check(op, fields, message)
         do(executor, message)
     except Exception as error:
@@ -68,6 +75,13 @@ def _name(value: Any) -> bool:
         and value[0] != "."
         and value.isprintable()
         and "/" not in value
+    )
+
+
+def _class(value: Any) -> bool:
+    """Name of a cgroup that is made for some ports; "" for none."""
+    return value == "" or (
+        _text(value) and value.startswith("egress-") and "/" not in value and len(value) <= MAX_CLASS
     )
 
 
@@ -110,6 +124,15 @@ def _log(value: Any) -> bool:
     )
 
 
+def _cache(value: Any) -> bool:
+    """size in bytes, age in seconds; None: no limit."""
+    return type(value) is dict and value.keys() == {"size", "age"} and all(map(_maybe(_amount), value.values()))
+
+
+def _amount(value: Any) -> bool:
+    return type(value) in (int, float) and value >= 0
+
+
 def _hello(executor: Executor, _: Notice) -> None:
     executor.link.send(
         {
@@ -120,6 +143,7 @@ def _hello(executor: Executor, _: Notice) -> None:
             "incarnation": executor.incarnation,
             "version": __version__,
             "cgroup": executor.tree.enforces(),
+            "workers": executor.spawner.directories.home,
             "runs": [run.started() | {"frozen": run.frozen} for run in executor.runs.values()],
             "exits": list(executor.journal.exits.values()),
         }
@@ -152,7 +176,7 @@ def _run(executor: Executor, op: str, request: Notice) -> Run:
 
 def _signal(executor: Executor, request: Notice) -> None:
     run, number = _run(executor, "signal", request), request["signal"]
-    if request["scope"] != "main":
+    if request["scope"] != "main" or run.report >= 0:  # before the exec it is what becomes the main process, all of it
         executor.tree.signal((run,), number, group=request["scope"] == "group")
     elif run.status is None:
         os.kill(run.pid, number)
@@ -219,6 +243,10 @@ def _forget(executor: Executor, request: Notice) -> None:
     executor.link.send({"notice": "forgotten", "worker": worker})
 
 
+def _tend(executor: Executor, request: Notice) -> None:
+    executor.tend(request["worker"], request["cache"])
+
+
 def _reexec(executor: Executor, _: Notice) -> None:
     try:
         handover.replace(executor)
@@ -253,6 +281,9 @@ _SPAWN: dict[str, Check] = {
     "umask": _natural,
     "nice": _maybe(_integer),
     "cgroup": lambda value: _map(_text)(value) and value.keys() <= FILES,
+    "sandbox": _list(_text),
+    "egress": _class,
+    "directories": lambda value: _list(_text)(value) and set(value) <= set(KINDS),
     "rlimits": _map(lambda value: _list(_integer)(value) and len(value) == 2),
     "log": _log,
     "linger": lambda value: type(value) in (int, float) and 0 <= value <= MAX_LINGER,
@@ -278,6 +309,7 @@ OPERATIONS: dict[str, tuple[dict[str, Check], Callable[[Executor, Notice], None]
         _pressure,
     ),
     "forget": ({"worker": _name}, _forget),
+    "tend": ({"worker": _name, "cache": _maybe(_cache)}, _tend),
     "reexec": ({}, _reexec),
     "leave": ({}, _leave),
     "ping": ({}, _ping),

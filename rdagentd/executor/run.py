@@ -15,10 +15,10 @@ Notice = dict[str, Any]
 class Run:
     """From fork to exit record.
 
-    at: seconds since the epoch. secrets: names and values that are not to be in its log; None: it is kept as it comes. told:
-    what came on `report` so far. deadline: monotonic seconds at which what is left gets SIGKILL. status: as from wait(2),
-    None while the main process lives. failure: (errno, stage, detail) of a start that failed. report: the pipe on which
-    the child tells of it, -1 once that is known. usage: user seconds, system seconds, bytes.
+    at: seconds since the epoch. secrets: names and values that are not to be in its log; None: it is kept as it comes.
+    deadline: monotonic seconds at which what is left gets SIGKILL. status: as from wait(2), None while the main process
+    lives. failure: (errno, stage, detail, reason) of a start that failed. report: the pipe on which the child tells of it,
+    -1 once that is known; told: what came on it so far. usage: user seconds, system seconds, bytes.
     """
 
     __slots__ = (
@@ -38,7 +38,7 @@ class Run:
         self.told = b""
         self.secrets: list[tuple[str, bytes]] | None = None
         self.status: int | None = None
-        self.failure: tuple[int, str, str] | None = None
+        self.failure: tuple[int, str, str, str] | None = None
         self.deadline: float | None = None
         self.frozen = self.killing = False
         self.usage = (0.0, 0.0, 0)
@@ -73,8 +73,7 @@ class Run:
 
     def _end(self) -> dict[str, Any]:
         if self.failure is not None:
-            number, stage, detail = self.failure
-            return could_not_start(number, stage, detail)
+            return could_not_start(*self.failure)
         assert self.status is not None
         if os.WIFSIGNALED(self.status):
             name = signal_name(os.WTERMSIG(self.status))
@@ -82,10 +81,10 @@ class Run:
         return {"kind": "code", "code": os.WEXITSTATUS(self.status)}
 
 
-def could_not_start(number: int, stage: str, detail: str = "") -> dict[str, Any]:
-    """The fields of `exited` for a start that failed at `stage` with error `number`."""
+def could_not_start(number: int, stage: str, detail: str = "", why: str = "") -> dict[str, Any]:
+    """The fields of `exited` for a start that failed at `stage` with error `number`, or for a reason in words."""
     about = f" {detail}" if detail else ""
-    reason = f"cannot start: {stage}{about}: {os.strerror(number).lower()}"
+    reason = f"cannot start: {stage}{about}: {why or os.strerror(number).lower()}"
     return {"kind": "could_not_start", "stage": stage, "errno": number, "reason": reason}
 
 

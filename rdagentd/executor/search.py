@@ -43,12 +43,18 @@ class Search:
         """Nothing for a run as a whole."""
         return {"files": [], "problem": self._problem}
 
+    def put(self, run: str, egress: str) -> None:
+        """Nowhere."""
+
     def where(self, run: str) -> str:
         """Its tag is enough to find it."""
         return ""
 
     def begin(self, request: dict[str, Any]) -> Iterator[str]:
         """Refuses what only a cgroup could do."""
+        if request["egress"]:
+            yield "egress"
+            raise OSError(ENOTSUP, f"needs cgroups: {self._problem}")
         for file, value in request["cgroup"].items():
             yield f"cgroup {file}: {value}"
             raise OSError(ENOTSUP, os.strerror(ENOTSUP))
@@ -56,6 +62,10 @@ class Search:
     def entrance(self, run: str) -> int:
         """None."""
         return -1
+
+    def has(self, run: Run, pid: int) -> bool:
+        """By its tag."""
+        return proc.tag(pid) == run.tag
 
     def left(self, run: Run) -> bool:
         """Whether there is a stray that is of this run alone."""

@@ -13,15 +13,27 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from rdagentd.executor.credentials import Credentials
+from rdagentd.executor.directories import Directories
 from rdagentd.executor.environment import read_environment
+from rdagentd.executor.inside import execute
 from rdagentd.executor.proc import TAG, tag_of
-from rdagentd.protocol.keys import MOST, PIECE, guessed
+from rdagentd.executor.report import tell_failure, tell_secrets
+from rdagentd.protocol.keys import guessed
 
 Request = dict[str, Any]
 """The fields of the operation `spawn`, checked."""
 
 HANDLED = tuple(map(int, (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)))
 """Signals that the executor handles. A child must not run the handlers: they write into a pipe that it shares with us."""
+
+_BWRAP = b"/usr/bin/bwrap"
+_PYTHON = (b"/usr/bin/python3", b"-I", b"-S")
+"""Not sys.executable: one that every user has, and that is there whatever else is hidden."""
+
+NEEDS = "/usr/bin/bwrap, of the package bubblewrap"
+
+with open(os.path.join(os.path.dirname(__file__), "inside.py"), "rb") as _file:
+    _INSIDE = _file.read()
 
 
 class Spawner:
@@ -30,19 +42,18 @@ class Spawner:
     oom: whether the executor's own OOM score is a low one, which the child must not inherit.
     """
 
-    def __init__(self, nofile: tuple[int, int], oom: bool, credentials: Credentials) -> None:
+    def __init__(self, nofile: tuple[int, int], oom: bool, credentials: Credentials, directories: Directories) -> None:
         self._null = os.open("/dev/null", os.O_RDONLY)
         self.nofile = nofile
         self.oom = oom
         self.credentials = credentials
+        self.directories = directories
         self._ignored = [int(s) for s in signal.valid_signals() if signal.getsignal(s) is signal.SIG_IGN]
 
     def spawn(self, request: Request, out: int, err: int, entrance: int) -> tuple[int, int]:
         """Forks. entrance: of the run's cgroup, or -1.
 
-        Returns the pid and a pipe: it ends when the exec has succeeded, else says why. Before that come, each with a NUL after
-        it, the variables that hold secrets, if its output is to be without: the environment is complete only there.
-        Raises OSError.
+        Returns the pid and a pipe: it ends when the exec has succeeded, else says why; see report.py. Raises OSError.
         """
         report, write = os.pipe()
         os.set_blocking(report, False)
@@ -69,8 +80,7 @@ class Spawner:
         except BaseException as error:  # whatever it is, two executors must not run on
             number = getattr(error, "errno", None) or (errno.ENOMEM if isinstance(error, MemoryError) else errno.EINVAL)
             detail = "" if isinstance(error, OSError) else str(error)
-            told = f"{number}\n{stage}\n{detail}".replace("\0", "?")
-            os.write(report, told.encode("utf-8", "replace")[:4096])
+            tell_failure(report, number, stage, detail)
         finally:
             os._exit(127)
 
@@ -102,28 +112,26 @@ class Spawner:
         with suppress(ValueError, OSError):  # the executor itself has less than that: parentage must do
             resource.setrlimit(TAG, (tag_of(request["run"]),) * 2)
         yield from _become(request["uid"], request["gid"], request["groups"])
+        for kind in request["directories"]:
+            place = request["env"][f"{kind.upper()}_DIRECTORY"]
+            yield f"{kind} directory: {place}"
+            os.stat(place)
         env = {os.fsencode(key): os.fsencode(value) for key, value in request["env"].items()}
         for path in request["env_files"]:
             yield f"environment file: {path}"
             read_environment(path, env, request["env"])
-        if request["log"]["redact"]:
-            yield "secrets"
-            _report(report, env)
+        yield "secrets"  # only here the environment is complete
+        tell_secrets(report, guessed(env) if request["log"]["redact"] else ())
         env[b"RDAGENTD_RUN"], env[b"RDAGENTD_WORKER"] = request["run"].encode(), request["worker"].encode()
+        argv = [os.fsencode(word) for word in request["argv"]]
+        if request["sandbox"]:
+            yield "isolation: " + NEEDS
+            os.chdir("/")
+            os.execve(_BWRAP, _confined(request, argv, report), env)
         yield f"working directory: {request['cwd']}"
         os.chdir(request["cwd"])
         yield f"exec: {request['argv'][0]}"
-        _exec([os.fsencode(word) for word in request["argv"]], env)
-
-
-def _report(report: int, env: dict[bytes, bytes]) -> None:
-    """Tells the executor which variables hold secrets, as far as it looks for so much."""
-    left = MOST * PIECE
-    for name, value in guessed(env):
-        told = b"%b=%b\0" % (name.encode(), value)
-        if len(told) <= left:
-            left -= len(told)
-            os.write(report, told)
+        execute(argv, env)
 
 
 def _become(uid: int | None, gid: int | None, groups: list[int] | None) -> Iterator[str]:
@@ -153,19 +161,14 @@ def _limit(name: str, soft: int, hard: int) -> None:
         raise OSError(number, os.strerror(number)) from None
 
 
-def _exec(argv: list[bytes], env: dict[bytes, bytes]) -> NoReturn:
-    """Like execvp(3), with the PATH that the program will see. Raises OSError, ValueError."""
-    if b"/" in argv[0]:
-        os.execve(argv[0], argv, env)
-    denied = None
-    for directory in env.get(b"PATH", b"/usr/local/bin:/usr/bin:/bin").split(b":"):
-        try:
-            os.execve(os.path.join(directory, argv[0]), argv, env)
-        except PermissionError as error:
-            denied = error
-        except (FileNotFoundError, NotADirectoryError):
-            pass
-    raise denied or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+def _confined(request: Request, argv: list[bytes], report: int) -> list[bytes]:
+    """The command that sets the scene and then becomes `argv`. What bwrap says goes to the report: it is why it failed."""
+    err = os.dup(2)
+    os.set_inheritable(err, True)
+    os.dup2(report, 2)
+    directory = os.fsencode(request["cwd"])
+    inside = [*_PYTHON, b"-c", _INSIDE, b"%d" % os.getpid(), b"%d" % err, directory, *argv]
+    return [_BWRAP, *map(os.fsencode, request["sandbox"]), b"--chdir", b"/", b"--", *inside]
 
 
 def _write(path: str, text: bytes) -> None:

@@ -20,6 +20,9 @@ class Tree(Protocol):
     def enforces(self) -> dict[str, Any]:
         """`files`: what of FILES a run can be given, and `problem`: why it is not more, if it is not."""
 
+    def put(self, run: str, egress: str) -> None:
+        """A run is to be among those of a class of egress; "" for none."""
+
     def where(self, run: str) -> str:
         """The place of a run that the next executor will look at, if this one dies; "" for none."""
 
@@ -28,6 +31,9 @@ class Tree(Protocol):
 
     def entrance(self, run: str) -> int:
         """A descriptor into which the child writes "0" as its first step; -1 for none. Raises OSError."""
+
+    def has(self, run: Run, pid: int) -> bool:
+        """Whether a process that lives, or is not reaped, is one of a run's."""
 
     def left(self, run: Run) -> bool:
         """Whether something of a run is left, its main process aside. `look` first."""

@@ -18,6 +18,7 @@ class ExitKind(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     TIMED_OUT = "timed_out"
     OVER_BUDGET = "over_budget"
+    OVER_QUOTA = "over_quota"
     STALLED = "stalled"
     COULD_NOT_START = "could_not_start"
     LOST = "lost"

@@ -8,6 +8,8 @@ from enum import StrEnum
 from attrs import Factory, frozen
 
 from rdagentd.model.container import Container, DriverName, Way
+from rdagentd.model.directories import CacheDirectory, StateDirectory
+from rdagentd.model.isolation import Isolation
 from rdagentd.model.requests import NOTHING, Requests
 
 
@@ -173,6 +175,9 @@ class Spec:
     queue: Queue = Queue()
     limits: Limits = Limits()
     requests: Requests = NOTHING
+    isolation: Isolation = Isolation()  # noqa: RUF009
+    state: StateDirectory | None = None
+    cache: CacheDirectory | None = None
     log: Log = Log()
     labels: Mapping[str, str] = Factory(dict)
 

@@ -62,11 +62,11 @@ class Worker:
 
     owner: uid of the person who submitted it. run: the latest run, live or over. attempt: runs since a person last started
     it. restarts: automatic restarts ever. launched: monotonic time at which the latest run was asked for. ends: monotonic
-    times of the ends that count against retries and the breaker. due: monotonic time of the state's own deadline (end of the
-    backoff, next step of the stop ladder, half-open of the breaker). deadline: monotonic time of the run-time limit;
-    time_left: what is left of it while paused. step: position on the stop ladder. cause: the exit kind that a stop under way
-    will be given, if it was not a wish. order: place in the queue among equals. source: the file of workers.d that declares
-    it, None if somebody submitted it; orphaned: that file is gone.
+    times of the ends that count against retries and the breaker. due: monotonic time of the state's own deadline (end of
+    the backoff, next step of the stop ladder, half-open of the breaker). deadline: monotonic time of the run-time limit;
+    time_left: what is left of it while paused. step: position on the stop ladder. cause: the exit kind that a stop under
+    way will be given, if it was not a wish; cause_text: why, in words. order: place in the queue among equals. source: the
+    file of workers.d that declares it, None if somebody submitted it; orphaned: that file is gone.
     """
 
     name: str
@@ -86,6 +86,7 @@ class Worker:
     time_left: float | None = None
     step: int = 0
     cause: ExitKind | None = None
+    cause_text: str = ""
     then: Then = Then.REST
     order: int = 0
     half_open: bool = False

@@ -17,6 +17,7 @@ import msgpack
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn
 
+from rdagentd.model.isolation import Isolation
 from rdagentd.model.requests import Requests
 from rdagentd.model.run import Exit, Run, Usage
 from rdagentd.model.spec import Breaker, DeviceRate, Limits, Log, Queue, Restart, Rlimit, Spec, Stop
@@ -25,7 +26,7 @@ from rdagentd.store.errors import Unreadable
 
 T = TypeVar("T")
 
-SHARED = (Rlimit, DeviceRate, Breaker, Restart, Stop, Queue, Requests, Limits, Log)
+SHARED = (Rlimit, DeviceRate, Breaker, Restart, Stop, Queue, Requests, Limits, Isolation, Log)
 """Parts of a spec of which equal ones are one object in memory. Inner ones first."""
 
 HISTORY = (Exit, Usage, Run)

@@ -24,6 +24,7 @@ from rdagentd.core import events as ev
 from rdagentd.core.engine import BEHIND, Engine
 from rdagentd.drivers.base import Driver, EndedRun, HeldRun
 from rdagentd.model.container import DriverName
+from rdagentd.model.worker import Worker
 from rdagentd.protocol.errors import INTERNAL, UNAVAILABLE, ProtocolError
 from rdagentd.store.store import Store
 from rdagentd.store.writes import AddEvent, ForgetWorker, SaveRun, SaveSpec, SaveWorker, SetMeta, Write
@@ -72,6 +73,9 @@ class Supervisor:
         self.on_docker: Callable[[], None] = lambda: None
         self.on_socket: Callable[[], None] = lambda: None
         self.on_look: Callable[[float], None] = lambda at: None
+        self.on_worker: Callable[[Worker], None] = lambda worker: None
+        self.on_executor: Callable[[], None] = lambda: None
+        self.disk: Callable[[str], Mapping[str, int]] = lambda name: {}
         self.rows: Rows
         self._epochs = dict(epochs)
         self._forgetting = set(forgetting)
@@ -253,6 +257,7 @@ class Supervisor:
         self._epochs[driver] = epoch
         if driver is DriverName.PROCESS:
             self._forget_again({run.run for run in runs} | event.exited)
+            self.on_executor()
         self._unsettled[driver] += 1
         self._add(_Item(event, meta=SetMeta(EPOCHS[driver], epoch)))
         for end in ended:
@@ -321,6 +326,7 @@ class Supervisor:
             self.on_docker()
         if effect.worker.spec.docker_socket:
             self.on_socket()
+        self.on_worker(effect.worker)
         self.hub.changed(effect.worker.name, effect.worker)
 
     def _forgotten(self, effect: fx.Forget) -> None:

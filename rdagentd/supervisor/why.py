@@ -158,8 +158,8 @@ def _hints(worker: Worker) -> list[str]:
         hints.append(f"Nothing of it was executed. Look at its command, directory and user: rdagentctl show {name}")
     elif ended is not None and worker.state is not State.STOPPED:
         hints.append(f"Its last words: rdagentctl logs {name} --run -1 --tail 20")
-    if ended is not None and ended.kind is ExitKind.TIMED_OUT:
-        hints.append("To give it longer, raise `timeout` in its spec.")
+    if ended is not None and ended.kind in _REMEDIES:
+        hints.append(_REMEDIES[ended.kind])
     if ended is not None and ended.kind is ExitKind.OUT_OF_MEMORY and worker.spec.limits.memory is not None:
         hints.append("To give it more, raise `limits.memory` in its spec.")
     if worker.state is not State.BACKOFF:
@@ -169,6 +169,12 @@ def _hints(worker: Worker) -> list[str]:
 
 def _capital(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}"
+
+
+_REMEDIES = {
+    ExitKind.TIMED_OUT: "To give it longer, raise `timeout` in its spec.",
+    ExitKind.OVER_QUOTA: "Make room in its $STATE_DIRECTORY, or raise `state.quota` in its spec.",
+}
 
 
 def _reason(worker: Worker) -> str:

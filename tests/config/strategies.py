@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
 from hypothesis import strategies as st
 
 from rdagentd.config.units import MAX_DURATION, MAX_SIZE
+from rdagentd.model.directories import CacheDirectory, StateDirectory
+from rdagentd.model.isolation import PRESETS, Isolation, Preset
 from rdagentd.model.requests import ALL, Requests
 from rdagentd.model.spec import Breaker, DeviceRate, Limits, Log, Policy, Queue, Restart, Rlimit, Spec, Stop
 
@@ -76,6 +79,19 @@ def logs(draw: st.DrawFn) -> Log:
     return Log(cap, segment, draw(st.booleans()), draw(st.booleans()))
 
 
+@st.composite
+def isolations(draw: st.DrawFn) -> Isolation:
+    flags = {key: draw(st.booleans()) for key in PRESETS[Preset.STRICT]}
+    paths = st.lists(PATHS, max_size=3).map(tuple)
+    readable, writable = draw(paths), draw(paths)
+    readable = tuple(path for path in readable if path not in writable)
+    ports = st.sets(st.integers(1, 65535), min_size=1, max_size=16).map(lambda chosen: tuple(sorted(chosen)))
+    egress = draw(st.none() | ports) if flags["network"] and flags["hidden_run"] else None
+    preset = draw(st.sampled_from(Preset))
+    isolation = Isolation(preset, **flags, egress=egress, read_only=readable, read_write=writable)
+    return evolve(isolation, no_new_privileges=isolation.confines)
+
+
 SIGNALS = st.lists(st.sampled_from(["SIGTERM", "SIGINT", "SIGHUP", "SIGKILL", "SIGUSR1"]), max_size=16).map(tuple)
 VARIABLES = TEXTS.filter(lambda name: name and "=" not in name)
 ENVIRONMENTS = st.dictionaries(VARIABLES, TEXTS, max_size=4)
@@ -101,6 +117,9 @@ SPECS = st.builds(
     queue=st.builds(Queue, NAMES, st.integers(-1_000_000, 1_000_000)),
     limits=LIMITS,
     requests=REQUESTS,
+    isolation=isolations(),
+    state=st.none() | st.builds(StateDirectory, st.none() | st.integers(1 << 20, MAX_SIZE)),
+    cache=st.none() | st.builds(CacheDirectory, st.none() | st.integers(1 << 20, MAX_SIZE), st.none() | POSITIVE),
     log=logs(),
     labels=st.dictionaries(
         st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,62}", fullmatch=True),

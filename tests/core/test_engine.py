@@ -347,6 +347,27 @@ def test_a_run_that_timed_out_is_a_failure_although_it_ended_well() -> None:
     assert (run.exit.kind, run.exit.code) == (ExitKind.TIMED_OUT, 0)
 
 
+@pytest.mark.parametrize("policy", [NEVER, ALWAYS])
+def test_a_run_that_exceeds_its_quota_is_asked_to_end_and_not_restarted(policy: Restart) -> None:
+    world = World()
+    world.live(restart=policy, stop=Stop(("SIGINT",), grace=9.0))
+    assert done(world.exceeded())[:2] == [fx.Signal("r1", "SIGINT"), fx.Arm("w", STATE, 1009.0)]
+    text = "its state directory holds 3 GiB, its quota is 2 GiB"
+    assert (world.worker().reason or text).text == text  # type: ignore[union-attr]
+    world.exited(code(0))
+    worker = world.worker()
+    assert worker.run is not None and worker.run.exit is not None and worker.reason is not None
+    assert (worker.run.exit.kind, worker.run.exit.reason) == (ExitKind.OVER_QUOTA, f"{text}; exited with code 0")
+    assert (worker.state, worker.reason.code, worker.cause_text) == (State.FAILED, "over_quota", "")
+
+
+def test_a_quota_that_an_earlier_run_exceeded_stops_no_later_one() -> None:
+    world = World()
+    world.live(restart=ALWAYS)
+    assert world.exceeded(run="r0") == []
+    assert world.worker().state is State.RUNNING
+
+
 def test_a_lost_run_is_lost_whatever_was_on_its_way() -> None:
     world = World()
     world.live(restart=NEVER)

@@ -177,6 +177,17 @@ CELLS: dict[Input, dict[State, tuple[str, str]]] = {
         State.COMPLETED: NOTHING,
         State.FAILED: NOTHING,
     },
+    Input.QUOTA: {
+        State.QUEUED: NOTHING,
+        State.STARTING: NOTHING,
+        State.RUNNING: ("stopping", "Story Signal Save Arm Disarm"),
+        State.PAUSED: ("stopping", "Story Signal Thaw Save Arm"),
+        State.STOPPING: NOTHING,
+        State.BACKOFF: NOTHING,
+        State.STOPPED: NOTHING,
+        State.COMPLETED: NOTHING,
+        State.FAILED: NOTHING,
+    },
 }
 # fmt: on
 
@@ -201,6 +212,7 @@ APPLY: dict[Input, Callable[[World], list[fx.Effect]]] = {
     Input.EXITED: lambda world: world.exited(code(3), run=_known_run(world)),
     Input.DUE: World.due,
     Input.LIMIT: World.limit,
+    Input.QUOTA: lambda world: world.exceeded(run=_known_run(world)),
 }
 
 

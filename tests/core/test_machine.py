@@ -268,6 +268,14 @@ class Machine(RuleBasedStateMachine):
         if not late:
             self.deliver_all()
 
+    @precondition(lambda self: self.executor.living())
+    @rule(pick=PICK, late=LATE)
+    def exceed(self, pick: int, late: bool) -> None:
+        living = self.executor.living()
+        process = living[pick % len(living)]
+        self.shell.post(ev.QuotaExceeded(process.worker, process.run, 2, 1))
+        self.turn(late)
+
     def end_of(self, process: Process, ended: Exit) -> None:
         if process.pid is None:
             ended = Exit(ExitKind.COULD_NOT_START, stage="exec", errno=2, reason="could not start: exec")

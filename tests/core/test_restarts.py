@@ -20,6 +20,7 @@ NEVER, ON_FAILURE, ALWAYS, UNLESS = Policy.NEVER, Policy.ON_FAILURE, Policy.ALWA
 COMPLETE, FAIL, AGAIN, OPEN = Verdict.COMPLETE, Verdict.FAIL, Verdict.RESTART, Verdict.OPEN
 COULD_NOT = Exit(ExitKind.COULD_NOT_START, stage="exec", errno=2, reason="could not start: exec: no such file")
 LOST = Exit(ExitKind.LOST, reason="lost")
+OVER_QUOTA = Exit(ExitKind.OVER_QUOTA, code=0, reason="its state directory holds too much; exited with code 0")
 TIMED_OUT = Exit(ExitKind.TIMED_OUT, code=0, reason="ran into its time limit; exited with code 0")
 NOW = 10_000.0
 
@@ -42,6 +43,7 @@ def past(attempt: int = 1, ends: tuple[float, ...] = (), lived: float = 60.0, ha
         (ON_FAILURE, LOST, AGAIN, "backoff"),
         (ON_FAILURE, TIMED_OUT, AGAIN, "backoff"),
         (ALWAYS, code(0), AGAIN, "backoff"),
+        (ALWAYS, OVER_QUOTA, FAIL, "over_quota"),
         (ALWAYS, code(1), AGAIN, "backoff"),
         (UNLESS, code(0), AGAIN, "backoff"),
         (UNLESS, LOST, AGAIN, "backoff"),

@@ -105,6 +105,12 @@ class World:
         """The run-time limit comes."""
         return self._fire(ev.Timer.LIMIT, name, self.worker(name).deadline if at is None else at)
 
+    def exceeded(
+        self, used: int = 3 << 30, quota: int = 2 << 30, name: str = "w", run: str | None = None
+    ) -> list[fx.Effect]:
+        """Its state directory holds more than it may."""
+        return self(ev.QuotaExceeded(name, run or self.run(name), used, quota))
+
     def _fire(self, timer: ev.Timer, name: str, at: float | None) -> list[fx.Effect]:
         at = self.now if at is None else at
         self.now = max(self.now, at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -164,6 +165,19 @@ def test_a_run_of_another_user_has_that_users_socket_and_what_is_granted(bench: 
         "1",
         "allowed is none",
     ]
+
+
+@pytest.mark.skipif(not shutil.which("bwrap", path="/usr/bin"), reason="needs bubblewrap")
+def test_a_confined_run_reaches_its_socket_and_no_network_through_it(bench: Bench) -> None:
+    client = bench.start()
+    script = (
+        f"docker run --rm {IMAGE} sh -c 'echo inside; ip -o link | wc -l'; "
+        f"docker run --network bridge --rm {IMAGE} true 2>&1 | grep -o 'allowed is none'"
+    )
+    submit(client, script, user="nobody", isolation="strict", environment={"HOME": "/nonexistent"})
+    client.wait("w")
+    assert client.log("w").decode().splitlines() == ["inside", "1", "allowed is none"]
+    assert bench.left() == []
 
 
 def test_a_run_that_cannot_start_leaves_no_socket(bench: Bench) -> None:

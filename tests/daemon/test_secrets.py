@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import sqlite3
 from collections.abc import Iterator
@@ -124,6 +125,24 @@ def test_a_secret_is_in_its_file_alone_after_all_that_can_happen_to_a_run(
         if path.is_file() and any(form in path.read_bytes() for form in looked_for):
             found.add(path.relative_to(tmp_path))
     assert found == {Path("given/openai")}
+
+
+@pytest.mark.skipif(not shutil.which("bwrap", path="/usr/bin"), reason="needs bubblewrap")
+def test_a_confined_run_has_its_secrets_and_its_log_has_not(
+    daemon: LiveDaemon, given: dict[str, str], tmp_path: Path, secret: bytes
+) -> None:
+    for path in (tmp_path, *tmp_path.parents[:2]):
+        path.chmod(path.stat().st_mode | 0o111)
+    client = daemon.start(env=given)
+    assert client is not None
+    asked = {"credentials": {"key": "openai"}, "secret_environment": {"OPENAI_API_KEY": "openai"}}
+    person = {"user": "nobody"} if os.geteuid() == 0 else {}
+    client.submit("w", "/usr/bin/python3", "-c", EVERY_WAY, isolation="strict", **asked, **person)
+    (row,) = client.wait("w")
+    said = client.log("w")
+    assert row["exit"]["code"] == 1, (row["exit"], said)
+    assert said.count(b"[redacted OPENAI_API_KEY]") == 8 and b"ValueError" in said and b"No such file" in said
+    assert not any(form in said for form in forms([("K", secret)]))
 
 
 def test_a_daemon_that_crashes_leaves_no_core_dump(daemon: LiveDaemon, given: dict[str, str], tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from rdagentd.drivers.base import EndedRun, HeldRun
 from rdagentd.drivers.docker_socket import SocketDriver
 from rdagentd.drivers.identity import Identity
 from rdagentd.drivers.socket_rules import SHM, TASKS, Granted, rules_of
+from rdagentd.model.isolation import Isolation
 from rdagentd.model.run import Exit, ExitKind, Run
 from rdagentd.model.spec import Limits, Spec, Stop
 from rdagentd.model.worker import Worker
@@ -422,3 +423,17 @@ def test_containers_may_have_what_the_run_may_have(limits: Limits, expected: dic
 def test_who_runs_as_the_executors_user_has_its_socket() -> None:
     rules = rules_of(WORKER, Identity(None, None, None, {}), 0, Granted())
     assert (rules["uid"], rules["gid"], rules["owned"], rules["networks"]) == (0, 0, [], ["bridge", "none"])
+
+
+@pytest.mark.parametrize(
+    ("isolation", "networks"),
+    [
+        (Isolation(hidden_home=True), ["bridge", "lab"]),
+        (Isolation(network=False), ["none"]),
+        (Isolation(hidden_run=True, egress=(443,)), ["none"]),
+    ],
+)
+def test_containers_are_no_way_round_a_confined_network(isolation: Isolation, networks: list[str]) -> None:
+    worker = evolve(WORKER, spec=evolve(SPEC, isolation=isolation))
+    rules = rules_of(worker, Identity(1000, 1001, [], {}), 0, Granted(networks=("bridge", "lab")))
+    assert rules["networks"] == networks

@@ -67,6 +67,7 @@ def test_started_tells_pid_and_start(executor: Executor) -> None:
         ({"argv": ["no-such-program"]}, "exec", errno.ENOENT),
         ({"argv": ["/etc"]}, "exec", errno.EACCES),
         ({"argv": ["/proc/self/no/such"]}, "exec", errno.ENOENT),
+        ({"argv": ["/" + "x" * 50_000]}, "exec", errno.ENAMETOOLONG),
         ({"argv": ["true", "nul\0"]}, "exec", errno.EINVAL),
         ({"env": {"A=B": "c"}}, "exec", errno.EINVAL),
         ({"cwd": "/no/such"}, "working directory", errno.ENOENT),

@@ -6,6 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from rdagentd.model.directories import CacheDirectory, StateDirectory
+from rdagentd.model.isolation import Isolation, Preset
 from rdagentd.model.requests import Requests
 from rdagentd.model.run import Exit, ExitKind, Run, Usage
 from rdagentd.model.spec import Breaker, Limits, Log, Policy, Queue, Restart, Rlimit, Spec, Stop
@@ -57,6 +59,16 @@ specs = st.builds(
     queue=st.builds(Queue, texts, integers),
     limits=limits,
     requests=requests,
+    isolation=st.builds(
+        Isolation,
+        st.sampled_from(Preset),
+        *[st.booleans()] * 5,
+        optional(st.lists(small, max_size=2).map(tuple)),
+        st.booleans(),
+        *[st.lists(texts, max_size=2).map(tuple)] * 2,
+    ),
+    state=optional(st.builds(StateDirectory, optional(small))),
+    cache=optional(st.builds(CacheDirectory, optional(small), optional(numbers))),
     log=st.builds(Log, small, small, st.booleans()),
     labels=st.dictionaries(texts, texts, max_size=4),
 )
@@ -104,6 +116,7 @@ workers = st.builds(
     time_left=optional(numbers),
     step=small,
     cause=optional(st.sampled_from(ExitKind)),
+    cause_text=texts,
     then=st.sampled_from(Then),
     order=integers,
     half_open=st.booleans(),

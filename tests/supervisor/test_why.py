@@ -92,6 +92,12 @@ CASES = {
         [],
         ["w has failed: out of memory: its limit", "raise `limits.memory`"],
     ),
+    "over quota": (
+        Worker("w", SPEC, 0, state=State.FAILED, run=over(Exit(ExitKind.OVER_QUOTA, reason="it holds 2 GiB")),
+               reason=Reason("over_quota", "its state directory holds 2 GiB, its quota is 1 GiB; no restart")),
+        [],
+        ["w has failed: its state directory holds 2 GiB, its quota is 1 GiB", "raise `state.quota`"],
+    ),
     "timed out": (
         Worker("w", SPEC, 0, state=State.FAILED, run=over(Exit(ExitKind.TIMED_OUT, reason="ran into its time limit"))),
         [],

@@ -23,7 +23,7 @@ BASE_PACKAGES = "systemd-sysv,dbus,udev,kmod,iproute2,procps"
 # The bare machine has none of it; the ready one, which saves a minute a boot, has it all.
 REPOSITORY_PACKAGES = (
     "python3 python3-attr python3-cattr python3-msgpack python3-sdnotify python3-daemon python3-docker"
-    " autopkgtest dpkg-dev bash-completion fish man-db zsh"
+    " bubblewrap nftables autopkgtest dpkg-dev bash-completion fish man-db zsh"
 )
 
 # In the repository alone: an engine would start at every boot. The scenarios that need it install it.
