@@ -70,7 +70,7 @@ def test_it_is_in_its_cgroup_and_ends_by_its_limit_and_by_its_stop(machine: Mach
     patient = json.dumps(["sh", "-c", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.2; done"])
     machine.put("/tmp/patient.toml", f'command = {patient}\nisolation = "strict"\n'.encode())
     machine.check("runuser -u member -- rdagentctl apply /tmp/patient.toml", timeout=120)
-    machine.check("rdagentctl logs patient --follow | grep -q -m 1 ready", timeout=120)
+    machine.check("until rdagentctl logs patient | grep -q ready; do sleep 0.2; done", timeout=120)
     pid = json.loads(machine.check("rdagentctl status --json patient"))[0]["run"]["pid"]
     assert "/rdagentd-executor.service/run-" in machine.check(f"cat /proc/{pid}/cgroup")
     assert machine.check(f"cat /proc/{pid}/comm").strip() == "sh"
