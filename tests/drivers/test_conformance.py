@@ -247,6 +247,8 @@ def test_a_run_is_started_once_however_often_it_is_asked_for(bench: Bench) -> No
         driver.spawn(worker)
         await told.until(lambda: told.count("started") == 3, "the third answer")
         assert {held.pid for word, held in told.told if word == "started"} == {first.pid}
+        driver.watch("w", "out", 0)
+        await told.until(lambda: told.count("grew"), "its word")
         driver.kill(worker.run.id)  # type: ignore[union-attr]
         await told.end(worker.run.id)  # type: ignore[union-attr]
         driver.spawn(worker)
