@@ -206,12 +206,14 @@ def test_a_run_goes_on_when_the_executor_replaces_itself(executor: Executor, who
     assert executor.client.wait("exited", run=run)["code"] == 7
 
 
-def test_no_start_is_lost_to_an_executor_that_replaces_itself_meanwhile(
+def test_no_start_and_no_secret_is_lost_to_an_executor_that_replaces_itself_meanwhile(
     executor: Executor, who: dict[str, Any]
 ) -> None:
     assert executor.client is not None
+    env = {"PATH": "/usr/bin:/bin", "API_KEY": "hunter22-and-more"}
     for round_ in range(6):
-        runs = [executor.spawn("sh", "-c", f"exit {code}", sandbox=BOX, **who) for code in (3, 4, 5)]
+        scripts = [f"echo $API_KEY; exit {code}" for code in (3, 4, 5)]
+        runs = [executor.spawn("sh", "-c", script, sandbox=BOX, env=env, **who) for script in scripts]
         for _ in range(10 * round_):
             executor.client.ask("ping", "pong")  # time goes by
         replace(executor)
@@ -219,6 +221,7 @@ def test_no_start_is_lost_to_an_executor_that_replaces_itself_meanwhile(
         for run, code in zip(runs, (3, 4, 5), strict=True):
             end = ends.get(run) or executor.client.wait("exited", run=run)
             assert (end["kind"], end["code"]) == ("code", code), (round_, end)
+    assert executor.log() == b"[redacted API_KEY]\n" * 18
 
 
 def test_what_a_killed_executor_leaves_is_ended_by_the_next(executor: Executor, who: dict[str, Any]) -> None:
