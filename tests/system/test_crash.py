@@ -20,7 +20,7 @@ DAY = 86400
 HOUR = 3600
 TIMER = 60  # seconds
 
-FEW = r"(\d+ min|[\d.]+ m?s)"  # not a day, nor an hour
+FEW = r"(\d+ min( \d+ s)?|[\d.]+ m?s)"  # not a day, nor an hour
 SAID_MEANWHILE = (
     rf"limited is running for {FEW} as process .*; its time limit comes in {FEW}",
     rf"again waits to be restarted: exited with code 1; restarts after .*; that is in {FEW}",
