@@ -128,6 +128,7 @@ def test_a_full_log_directory_does_not_hold_up_the_worker(daemon: LiveDaemon, sm
     os.mkfifo(go)
     script = f"head -c 8000000 /dev/zero | tr '\\0' x; echo full > {tmp_path}/done; read x < {go}; echo; echo the end"
     client.submit("w", "/bin/sh", "-c", script, log={"cap": 16 << 20})
+    client.wait("w", until="running")
     eventually((tmp_path / "done").exists, "the worker to have written it all")
     assert client.worker("w")["state"] == "running"
     enlarge(small)
