@@ -20,7 +20,7 @@ DAY = 86400
 HOUR = 3600
 TIMER = 60  # seconds
 
-FEW = r"(\d+ min|[\d.]+ m?s)"  # not a day, nor an hour
+FEW = r"(\d+ min( \d+ s)?|[\d.]+ m?s)"  # not a day, nor an hour
 SAID_MEANWHILE = (
     rf"limited is running for {FEW} as process .*; its time limit comes in {FEW}",
     rf"again waits to be restarted: exited with code 1; restarts after .*; that is in {FEW}",
@@ -251,7 +251,8 @@ def test_the_clock_is_set_a_day_forward_and_back_and_what_is_told_stays_true(mac
         recent = [int(line) for line in machine.check(f"rdagentctl logs {LONG[0]} --since 5s").split()]
         assert recent == list(range(recent[0], recent[-1] + 1))
         assert recent[0] > seen
-    machine.check("rdagentctl remove --force limited again slow", timeout=90)
+    machine.check("rdagentctl kill limited slow --wait --timeout 1m; rdagentctl stop again", timeout=90)
+    machine.check("rdagentctl remove limited again slow")
 
 
 @pytest.mark.usefixtures("long_workers")

@@ -92,8 +92,8 @@ def stops(machine: Machine) -> None:
 
 
 def comes_back(machine: Machine) -> None:
-    """The daemon starts, of itself or asked to, and the counter runs."""
-    machine.check("systemctl reset-failed rdagentd; systemctl start rdagentd", timeout=180)
+    """The daemon starts, and the counter runs. An attempt of systemd's that began before the remedy may fail yet."""
+    machine.check("until systemctl reset-failed rdagentd; systemctl start rdagentd; do sleep 1; done", timeout=180)
     running(machine)
 
 

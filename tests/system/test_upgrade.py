@@ -149,6 +149,7 @@ def test_an_upgrade_leaves_twenty_workers_alone(machine: Machine, newer: Path, c
     assert len(before) == WORKERS and {state for state, _, _ in before.values()} == {"running"}
     install(machine, newer)
     assert clients() == ""
+    machine.check("until rdagentctl version --json | grep --quiet '\"executor\": *{'; do sleep 0.5; done", timeout=120)
     assert runs(machine) == before
     told = asked(machine, "version")
     assert (told["version"], told["executor"]) == (NEWER, {"version": NEWER, "pid": int(parent)})
