@@ -222,6 +222,11 @@ COMMANDS = (
     ),
     Command("ping", "see whether the daemon answers", examples=("rdagentctl ping",)),
     Command("version", "versions of client, daemon and executor", examples=("rdagentctl version",)),
+    Command(
+        "doctor", "what this host can enforce, and what is missing",
+        about="Exits with 1 if something is missing that somebody counts on.",
+        examples=("rdagentctl doctor",),
+    ),
     Command("reload", "read the configuration again", examples=("rdagentctl reload",)),
     Command(
         "completion", "print completions for a shell", "SHELL",
@@ -234,7 +239,7 @@ GROUPS = (
     ("Begin", ("submit", "run", "apply")),
     ("Look", ("status", "show", "logs", "why", "events", "wait")),
     ("Act", ("start", "stop", "restart", "pause", "resume", "signal", "kill", "remove")),
-    ("Daemon", ("ping", "version", "reload", "completion")),
+    ("Daemon", ("ping", "doctor", "version", "reload", "completion")),
 )
 """The order of the overview."""
 

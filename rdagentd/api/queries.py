@@ -8,12 +8,15 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from attrs import asdict
+
 from rdagentd import __version__
 from rdagentd.api.context import Context
 from rdagentd.config.spec import encode_spec
 from rdagentd.model.worker import AT_REST, LIVE, State, Worker
 from rdagentd.protocol.errors import NOT_FOUND, OVER_CAPACITY, ProtocolError
 from rdagentd.store.schema import VERSION as SCHEMA
+from rdagentd.supervisor.doctor import examine
 from rdagentd.supervisor.rows import pack_reply, run_row, worker_row
 from rdagentd.supervisor.why import why as explain
 
@@ -41,6 +44,12 @@ def version(context: Context, args: dict[str, Any]) -> Any:
     """Versions of everything."""
     facts = context.daemon.supervisor.driver.facts()
     return {"version": __version__, "protocol": PROTOCOL, "schema": SCHEMA, "executor": facts and dict(facts)}
+
+
+def doctor(context: Context, args: dict[str, Any]) -> Any:
+    """What can be kept of what workers are promised on this host, finding by finding."""
+    supervisor = context.daemon.supervisor
+    return [asdict(finding) for finding in examine(supervisor.engine, supervisor.driver.unmet, supervisor.store_error)]
 
 
 def status(context: Context, args: dict[str, Any]) -> bytes:

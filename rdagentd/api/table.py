@@ -40,6 +40,7 @@ _ONE = {"select": SELECT}
 OPERATIONS: dict[str, Operation] = {
     "ping": Operation(Access.VIEW, queries.ping),
     "version": Operation(Access.VIEW, queries.version),
+    "doctor": Operation(Access.VIEW, queries.doctor),
     "status": Operation(Access.VIEW, queries.status, _ONE),
     "show": Operation(Access.VIEW, queries.show, _ONE),
     "usage": Operation(Access.VIEW, queries.usage, _ONE),

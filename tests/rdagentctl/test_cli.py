@@ -31,6 +31,7 @@ ANSWERS = {
     "why": [{"name": "web", "sentences": ["web is running."], "facts": {}}],
     "ping": {"pid": 1, "version": "0.1.0", "uptime": 3.0, "problem": None},
     "version": {"version": "0.1.0", "protocol": 1, "schema": 1, "executor": None},
+    "doctor": [{"subject": "state", "state": "ok", "text": "can be written"}],
     "logs": Stream([{"offset": 0, "time": 1.0, "data": b"hello\n"}]),
     "events": Stream([{"seq": 1, "at": 1.0, "worker": "web", "run": None, "kind": "k", "text": "t", "by": None, "data": {}}]),
     **{verb: {"workers": [fared()]} for verb in (*ACTS, "signal")},
@@ -42,7 +43,7 @@ LINES = {
     "apply": ["apply", "-"],
     "signal": ["signal", "hup", "web"],
     "completion": ["completion", "bash"],
-    **{verb: [verb] for verb in ("status", "why", "events", "ping", "version", "reload")},
+    **{verb: [verb] for verb in ("status", "why", "events", "ping", "doctor", "version", "reload")},
     **{
         verb: [verb, "web"]
         for verb in ["show", "logs", "wait", "start", "stop", "restart", "pause", "resume", "kill", "remove"]
