@@ -103,6 +103,14 @@ def test_why_explains(client: Client) -> None:
     refused(client, "not_found", "why", select={"names": ["nobody"]})
 
 
+def test_the_doctor_tells_of_everything_that_workers_are_promised(client: Client) -> None:
+    findings = client.call("doctor")
+    subjects = [finding["subject"] for finding in findings]
+    assert {"state", "executor", "limits of processes", "Docker", "Docker proxy", "isolation", "host"} <= set(subjects)
+    state = {finding["subject"]: finding["state"] for finding in findings}
+    assert (state["state"], state["executor"]) == ("ok", "ok")
+
+
 # --- ends -------------------------------------------------------------------------------------------------------------
 
 
