@@ -42,7 +42,8 @@ class LiveProxy:
         places += ["--state-dir", self.directory / "state", "--daemon-uid", os.geteuid()]
         with (self.directory / "log").open("ab") as log:
             command = [sys.executable, "-m", "rdagentd", "docker-proxy", *map(str, places)]
-            self.process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL)
+            umask = 0o027  # the unit's; it may not matter
+            self.process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL, umask=umask)
         eventually(self.socket.exists, "the proxy to listen")
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:

@@ -23,11 +23,8 @@ def listen(path: Path, uid: int) -> socket.socket:
     """The daemon's socket, mode 0600, owner uid, in place of an old one. Raises OSError."""
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    mask = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    finally:
-        os.umask(mask)
+    listener.bind(str(path))
+    path.chmod(0o600)  # before the listen, nobody can connect
     os.chown(path, uid, -1)
     listener.listen(16)
     return listener

@@ -24,6 +24,12 @@ MAX_CONNECTIONS = 512
 """Of one run at a time. `docker run` holds three."""
 
 
+def passable(directory: Path) -> None:
+    """Makes a directory through which everybody gets to what is theirs, whatever the umask. Raises OSError."""
+    directory.mkdir(parents=True, exist_ok=True)
+    directory.chmod(0o755)
+
+
 class Served:
     """One run's socket, `<directory>/<run>/docker.sock`. The directory is ours: no path leads through one of the agent's.
 
@@ -41,13 +47,11 @@ class Served:
 
     def open(self) -> None:
         """Begins to listen. Raises OSError."""
-        self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        passable(self.path.parent)
         self.path.unlink(missing_ok=True)
-        mask = os.umask(0o177)
-        try:
-            self._listener.bind(str(self.path))
-        finally:
-            os.umask(mask)
+        self._listener.bind(str(self.path))
+        # Whatever the umask, which is of all threads: nobody can connect before the listen.
+        self.path.chmod(0o600)
         os.chown(self.path, self.scope.rules.uid, self.scope.rules.gid)
         self._listener.listen(128)
         self._thread.start()

@@ -39,7 +39,7 @@ class Program:
             [sys.executable, "-m", "rdagentd", "docker-proxy", "--engine", str(self.engine), "--socket", str(self.control),
              "--runtime-dir", str(self.directory / "run"), "--state-dir", str(self.directory / "state"),
              "--daemon-uid", str(os.geteuid())],
-            stderr=subprocess.PIPE, text=True,
+            stderr=subprocess.PIPE, text=True, umask=0o027,
         )  # fmt: skip
         assert self.process.stderr is not None
         assert self.process.stderr.readline().startswith("listening")
