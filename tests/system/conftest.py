@@ -63,9 +63,14 @@ def release(request: pytest.FixtureRequest) -> str:
 def machine(
     release: str, bench_tools: None, say: Callable[[str], None], request: pytest.FixtureRequest
 ) -> Iterator[Machine]:
-    """A machine of each release, freshly booted for this file; without the package's dependencies where it says BARE."""
-    bare = getattr(request.module, "BARE", False)
-    with Machine(image.image(release, say, bare=bare)) as machine:
+    """A machine of each release, freshly booted for this file, of its KIND; where it says INSTALLED, rdagentd runs on it."""
+    kind = getattr(request.module, "KIND", "ready")
+    installed = getattr(request.module, "INSTALLED", False)
+    package = request.getfixturevalue("package") if installed else None
+    disk = image.installed(release, say, kind, package) if package else image.image(release, say, kind)
+    with Machine(disk) as machine:
+        if installed:
+            machine.check("systemctl is-system-running --wait; until rdagentctl ping; do sleep 0.2; done", timeout=180)
         yield machine
 
 

@@ -20,14 +20,14 @@ RELEASES = {"bookworm": "Debian 12, systemd 252", "trixie": "Debian 13, systemd 
 KERNEL_RELEASE = "bookworm"  # trixie's 6.12 crashes at random under qemu 7.2 without KVM: both boot Debian 12's 6.1
 BASE_PACKAGES = "systemd-sysv,dbus,udev,kmod,iproute2,procps"
 # For the local repository, with their closure: what rdagentd's package depends on, and what its scenarios look at it with.
-# The bare machine has none of it; the ready one, which saves a minute a boot, has it all.
+# The bare machine has none of it; the ready one, which saves a minute a boot, has it all, and docker has an engine too.
 REPOSITORY_PACKAGES = (
     "python3 python3-attr python3-cattr python3-msgpack python3-sdnotify python3-daemon python3-docker"
     " bubblewrap nftables autopkgtest dpkg-dev bash-completion fish man-db zsh"
 )
 
-# In the repository alone: an engine would start at every boot. The scenarios that need it install it.
-LATER_PACKAGES = "docker.io busybox-static"
+# On the third machine alone: an engine would start at every boot. It starts nothing without the parser of its AppArmor profile.
+DOCKER_PACKAGES = "docker.io apparmor busybox-static"
 
 # Program → Debian package. A person who is not root installs them beforehand.
 TOOLS = {
@@ -69,10 +69,13 @@ def lock(name: str) -> Iterator[None]:
         yield
 
 
-def image(release: str, say: Callable[[str], None], *, bare: bool = False) -> Image:
-    """Return the image of a release, built if it is not in the cache (two minutes). Raises CalledProcessError."""
+def image(release: str, say: Callable[[str], None], kind: str = "ready") -> Image:
+    """Return the image of a release, built if it is not in the cache (two minutes). Raises CalledProcessError.
+
+    kind: "bare", "ready" or "docker".
+    """
     kernels = _built(KERNEL_RELEASE, say)
-    disk = _built(release, say) / ("bare" if bare else "ready")
+    disk = _built(release, say) / kind
     return Image(disk, kernels / "vmlinuz", kernels / "initrd.img")
 
 
@@ -123,9 +126,28 @@ def _build(release: str, directory: Path) -> None:
             shutil.rmtree(root / mount_point)
             (root / mount_point).mkdir(mode=0o755)
         _make_disk(log, root, directory / "bare")
-        _run(log, "unshare", "--mount", f"{GUEST}/furnish", str(root))
-        _make_disk(log, root, directory / "ready")
+        for kind, packages in (("ready", REPOSITORY_PACKAGES), ("docker", DOCKER_PACKAGES)):
+            _run(log, "unshare", "--mount", f"{GUEST}/furnish", str(root), *packages.split())
+            _make_disk(log, root, directory / kind)
+            _run(log, "cp", "--archive", str(root), str(directory / f"{kind}-root"))
     shutil.rmtree(root)
+
+
+def installed(release: str, say: Callable[[str], None], kind: str, package: Path) -> Image:
+    """Return an image() on which the package is installed already: emulated, that takes most of a minute.
+
+    It is made in the package's directory, once. Raises CalledProcessError.
+    """
+    before = image(release, say, kind)
+    root, disk = package.parent / "root", package.parent / f"{release}-{kind}"
+    if not disk.exists():
+        with (package.parent / "log").open("wb") as log:
+            _run(log, "cp", "--archive", f"{before.disk}-root", str(root))
+            shutil.copy(package, root / "root")
+            _run(log, "unshare", "--mount", f"{GUEST}/furnish", str(root), f"/root/{package.name}")
+            _make_disk(log, root, disk)
+        shutil.rmtree(root)
+    return attrs.evolve(before, disk=disk)
 
 
 def _make_disk(log: BinaryIO, root: Path, disk: Path) -> None:
@@ -133,5 +155,5 @@ def _make_disk(log: BinaryIO, root: Path, disk: Path) -> None:
 
 
 def _run(log: BinaryIO, *command: str) -> None:
-    environment = os.environ | {"PACKAGES": REPOSITORY_PACKAGES, "LATER": LATER_PACKAGES}
+    environment = os.environ | {"PACKAGES": f"{REPOSITORY_PACKAGES} {DOCKER_PACKAGES}"}
     subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT, env=environment, timeout=900)

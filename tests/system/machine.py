@@ -1,11 +1,12 @@
 """A virtual machine under software emulation, told what to do through a virtio-serial port."""
 
+import json
 import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import attrs
 
@@ -75,6 +76,13 @@ class Machine:
         if result.code:
             raise MachineError(f"cannot run {script!r}: exit code {result.code}\n{result.out}")
         return result.out
+
+    def rows(self, *names: str) -> list[dict[str, Any]]:
+        """What `rdagentctl status` says of these workers; code 3 only says that one does not run. Raises MachineError."""
+        found: list[dict[str, Any]] = json.loads(
+            self.check(f"rdagentctl status --json {' '.join(names)} || test $? = 3")
+        )
+        return found
 
     def put(self, path: str, content: bytes) -> None:
         """Write a file, its directories too. Raises MachineError."""

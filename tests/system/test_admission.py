@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from .machine import Machine
+
+INSTALLED = True
 
 CONFIG = """\
 [host]
@@ -23,11 +24,8 @@ SUBMIT = "runuser -u member -- rdagentctl submit --directory /"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def installed(machine: Machine, package: Path) -> None:
-    """The package, a host of its configuration, and a person who may use it."""
-    machine.put(f"/root/{package.name}", package.read_bytes())
-    machine.check("apt-get -q=2 update")
-    machine.check(f"apt-get -q=2 --yes install /root/{package.name}", timeout=600)
+def furnished(machine: Machine) -> None:
+    """A host of its configuration, and a person who may use it."""
     machine.check("useradd --create-home --groups rdagentd member; mkdir -p /etc/rdagentd/conf.d")
     machine.put("/etc/rdagentd/conf.d/host.toml", CONFIG.encode())
     machine.check("systemctl reload rdagentd")
@@ -35,8 +33,7 @@ def installed(machine: Machine, package: Path) -> None:
 
 def reason(machine: Machine, name: str) -> dict[str, str]:
     """What it waits for."""
-    (row,) = json.loads(machine.check(f"rdagentctl status --json {name}"))
-    found: dict[str, str] = row["reason"]
+    found: dict[str, str] = machine.rows(name)[0]["reason"]
     return found
 
 

@@ -6,7 +6,7 @@ from .conftest import excerpt
 from .image import RELEASES
 from .machine import TIMED_OUT, Machine, MachineError
 
-BARE = True
+KIND = "bare"
 
 
 def test_the_release_is_the_one_asked_for(machine: Machine, release: str) -> None:

@@ -7,12 +7,13 @@ import re
 import shlex
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .machine import Machine
+
+INSTALLED = True
 
 KILLS = 20
 LONG = ("long-1", "long-2", "long-3")
@@ -75,11 +76,8 @@ while not os.path.exists("/tmp/restarted"):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def installed(machine: Machine, package: Path) -> None:
-    """The package, a member of its group, and workers under way that nobody ever restarts."""
-    machine.put(f"/root/{package.name}", package.read_bytes())
-    machine.check("apt-get -q=2 update")
-    machine.check(f"apt-get -q=2 --yes install /root/{package.name}", timeout=600)
+def furnished(machine: Machine) -> None:
+    """A member of the group, and workers under way that nobody ever restarts."""
     machine.check("useradd --create-home --groups rdagentd member")
     for name in LONG:
         submit(machine, name, COUNTER, "--restart", "never")

@@ -2,12 +2,14 @@
 
 import json
 import shlex
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .machine import Machine
+
+KIND = "docker"
+INSTALLED = True
 
 AGENT = """
 import docker, sys, time
@@ -36,12 +38,8 @@ docker.APIClient().import_image_from_data(file.getvalue(), repository="box", tag
 
 
 @pytest.fixture(scope="module", autouse=True)
-def installed(machine: Machine, package: Path) -> None:
-    """The package, an engine with one image, the proxy switched on, and a person who may use it."""
-    machine.put(f"/root/{package.name}", package.read_bytes())
-    machine.check("apt-get -q=2 update")
-    machine.check("apt-get -q=2 --yes install docker.io busybox-static", timeout=900)
-    machine.check(f"apt-get -q=2 --yes install /root/{package.name}", timeout=600)
+def furnished(machine: Machine) -> None:
+    """An engine with one image, the proxy switched on, and a person who may use it."""
     machine.check("useradd --create-home --groups rdagentd member")
     machine.put("/root/import.py", IMPORT.encode())
     machine.check("systemctl start docker && python3 /root/import.py", timeout=300)
@@ -86,8 +84,7 @@ def become(machine: Machine, state: str) -> None:
 
 def run_of(machine: Machine, name: str) -> str:
     """The id of the worker's run."""
-    rows = json.loads(machine.check(f"rdagentctl status --json {name} || test $? = 3"))
-    return str(rows[0]["run"]["id"])
+    return str(machine.rows(name)[0]["run"]["id"])
 
 
 def test_the_containers_are_in_a_slice_of_the_run_and_end_with_it(machine: Machine) -> None:

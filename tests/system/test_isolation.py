@@ -2,12 +2,13 @@
 
 import json
 import shlex
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .machine import Machine
+
+INSTALLED = True
 
 TRIES = {
     "system": "echo x >/usr/local/open/new",
@@ -21,11 +22,8 @@ TRIES = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def installed(machine: Machine, package: Path) -> None:
-    """The package with what it recommends, a person, and places that are open to everybody."""
-    machine.put(f"/root/{package.name}", package.read_bytes())
-    machine.check("apt-get -q=2 update")
-    machine.check(f"apt-get -q=2 --yes install /root/{package.name} bubblewrap", timeout=600)
+def furnished(machine: Machine) -> None:
+    """A person, and places that are open to everybody."""
     machine.check("useradd --create-home --groups rdagentd member && useradd --create-home neighbour")
     machine.check("mkdir /usr/local/open && cp /usr/bin/id /usr/local/open && chmod 4755 /usr/local/open/id")
     machine.check(
@@ -71,13 +69,13 @@ def test_it_is_in_its_cgroup_and_ends_by_its_limit_and_by_its_stop(machine: Mach
     machine.put("/tmp/patient.toml", f'command = {patient}\nisolation = "strict"\n'.encode())
     machine.check("runuser -u member -- rdagentctl apply /tmp/patient.toml", timeout=120)
     machine.check("until rdagentctl logs patient | grep -q ready; do sleep 0.2; done", timeout=120)
-    pid = json.loads(machine.check("rdagentctl status --json patient"))[0]["run"]["pid"]
+    pid = machine.rows("patient")[0]["run"]["pid"]
     assert "/rdagentd-executor.service/run-" in machine.check(f"cat /proc/{pid}/cgroup")
     assert machine.check(f"cat /proc/{pid}/comm").strip() == "sh"
     machine.check(
         "rdagentctl pause patient && rdagentctl resume patient && rdagentctl stop patient --wait", timeout=120
     )
-    assert json.loads(machine.check("rdagentctl status --json patient"))[0]["exit"]["code"] == 7
+    assert machine.rows("patient")[0]["exit"]["code"] == 7
 
 
 def test_its_own_directories_are_its_users_and_are_there_inside(machine: Machine) -> None:
@@ -112,7 +110,7 @@ def test_few_ports_are_reached_and_who_has_no_rules_does_not_start(machine: Mach
     def codes() -> list[int]:
         machine.check("rdagentctl start port-443 port-8443", timeout=60)
         machine.run("rdagentctl wait port-443 port-8443 --timeout 1m", timeout=90)
-        return [row["exit"]["code"] for row in json.loads(machine.check("rdagentctl status --json port-443 port-8443"))]
+        return [row["exit"]["code"] for row in machine.rows("port-443", "port-8443")]
 
     assert codes() == [0, 1]
     machine.check("systemctl restart nftables", timeout=120)

@@ -9,7 +9,7 @@ import pytest
 
 from .machine import Machine
 
-BARE = True  # apt finds the dependencies and brings them
+KIND = "bare"  # apt finds the dependencies and brings them
 
 # It counts, and ends gracefully: what it printed shows whether a line is missing, doubled, or a second one of it ran.
 COUNTER = "trap 'echo ended; exit 0' TERM; n=0; while :; do n=$((n+1)); echo $n; sleep 0.5 & wait $!; done"
