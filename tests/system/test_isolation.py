@@ -113,7 +113,7 @@ def test_few_ports_are_reached_and_who_has_no_rules_does_not_start(machine: Mach
         return [row["exit"]["code"] for row in machine.rows("port-443", "port-8443")]
 
     assert codes() == [0, 1]
-    machine.check("systemctl restart nftables", timeout=120)
+    machine.check("systemctl restart nftables && systemctl start rdagentd-egress", timeout=120)  # waits for its restart
     assert codes() == [0, 1], "rules that were taken away are there again"
     machine.check("systemctl stop nftables", timeout=120)
     assert codes() == [None, None], "without rules there is no start"
