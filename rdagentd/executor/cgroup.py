@@ -123,13 +123,14 @@ class Cgroups:
             with suppress(FileNotFoundError):
                 _write(f"{self.where(run.id)}/cgroup.kill", "1")
 
-    def usage(self, run: Run) -> Usage:
+    def usage(self, runs: Collection[Run]) -> dict[Run, Usage]:
         """What the controllers that we have do not tell is summed up over the members."""
-        used = self.total(run)
-        if None in used.values():
-            summed = proc.usage(_members(self.where(run.id)))
-            used |= {key: summed.get(key) for key, value in used.items() if value is None}
-        return used
+        told = {run: self.total(run) for run in runs}
+        for run, used in told.items():
+            if None in used.values():
+                summed = proc.usage(_members(self.where(run.id)))
+                used |= {key: summed[key] for key, value in used.items() if value is None}
+        return told
 
     def total(self, run: Run) -> Usage:
         """By the files of the controllers; see Documentation/admin-guide/cgroup-v2.rst."""

@@ -203,8 +203,8 @@ def _kill(executor: Executor, request: Notice) -> None:
 def _usage(executor: Executor, request: Notice) -> None:
     runs = [run for name in request["runs"] if (run := executor.runs.get(name))]
     used = {
-        run.id: executor.tree.usage(run) | {"log": {stream.name: stream.log.end for stream in run.streams}}
-        for run in runs
+        run.id: counted | {"log": {stream.name: stream.log.end for stream in run.streams}}
+        for run, counted in executor.tree.usage(runs).items()
     }
     executor.link.send({"notice": "usage", "runs": used})
 

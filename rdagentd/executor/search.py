@@ -120,10 +120,12 @@ class Search:
         for pid, ticks in stop(lambda: self._find(runs), self._send).items():
             self._send(pid, ticks, signal.SIGKILL)
 
-    def usage(self, run: Run) -> Usage:
+    def usage(self, runs: Collection[Run]) -> dict[Run, Usage]:
         """The sum over what is found; of those that have ended, what wait4(2) told."""
-        used = proc.usage(self._members((run,)))
-        return used | {"user": used["user"] + run.usage[0], "system": used["system"] + run.usage[1]}
+        used = {run: proc.usage(found) for run, found in self._trees(runs).items()}
+        for run, sums in used.items():
+            sums["user"], sums["system"] = sums["user"] + run.usage[0], sums["system"] + run.usage[1]
+        return used
 
     def total(self, run: Run) -> Usage:
         """Nothing beside that."""
@@ -190,19 +192,28 @@ class Search:
 
     def _members(self, runs: Collection[Run]) -> dict[int, Stat]:
         """Everything that belongs to the runs and is found at this moment, parents before children."""
+        return {pid: stat for found in self._trees(runs).values() for pid, stat in found.items()}
+
+    def _trees(self, runs: Collection[Run]) -> dict[Run, dict[int, Stat]]:
+        """The same for each run, by one look at all processes."""
         stats = self._stats(runs)
         self._adopt_all(self._children(stats))
+        mains = {run.pid for run in runs if self._mains.get(run.pid) is run}
         below: dict[int, list[int]] = {}
+        heads: dict[int, list[int]] = {}
         for pid, stat in stats.items():
             below.setdefault(stat.parent, []).append(pid)
-        mains = {run.pid for run in runs if self._mains.get(run.pid) is run}
-        level = [pid for pid, stat in stats.items() if {pid, stat.session, stat.group} & mains]
-        level += [pid for run in runs for pid in self._left.get(run, ())]
-        found: dict[int, Stat] = {}
-        while level:
-            found |= {pid: stats[pid] for pid in level if pid in stats}
-            level = [child for pid in level for child in below.get(pid, ()) if child not in found]
-        return found
+            for main in {pid, stat.session, stat.group} & mains:
+                heads.setdefault(main, []).append(pid)
+        trees = {}
+        for run in runs:
+            level = [*(heads.get(run.pid, ()) if run.pid in mains else ()), *self._left.get(run, ())]
+            found: dict[int, Stat] = {}
+            while level:
+                found |= {pid: stats[pid] for pid in level if pid in stats}
+                level = [child for pid in level for child in below.get(pid, ()) if child not in found]
+            trees[run] = found
+        return trees
 
     def _find(self, runs: Collection[Run]) -> Found:
         return {pid: stat.ticks for pid, stat in self._members(runs).items()}
