@@ -28,7 +28,7 @@ def _row(key: str, title: str) -> Row:
 
 ROWS = (
     _row("docker_logs", "docker logs, lines of 100 bytes, by the run's socket"),
-    _row("docker_out", "docker cp from a container, 256 MiB in one file"),
+    _row("docker_out", "docker cp from a container, 128 MiB in one file"),
     _row("docker_in", "docker cp into a container, chunks of 32 KiB"),
 )
 

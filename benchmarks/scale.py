@@ -28,8 +28,8 @@ class Scale:
     left_behind: int = 20
     pairs: int = 21
     tree: int = 100
-    big_bytes: int = 256 << 20
-    log_bytes: int = 20_000_000
+    big_bytes: int = 128 << 20
+    log_bytes: int = 10_000_000
 
 
 FULL = Scale()

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # the benchmarks are run from the checkout, not installed
 
 from benchmarks import processes  # noqa: E402
+from benchmarks.__main__ import MEASURES  # noqa: E402
 from benchmarks.bench import workbench  # noqa: E402
 from benchmarks.pairs import apart, in_turn  # noqa: E402
 from benchmarks.report import table  # noqa: E402
@@ -114,8 +115,9 @@ def run(*options: str) -> str:
 
 
 @pytest.mark.slow
-def test_every_measure_runs() -> None:
-    assert "not measured" not in run("--peer", "rdagentd", "--peer", "supervisor")
+@pytest.mark.parametrize("measure", MEASURES)
+def test_every_measure_runs_by_itself(measure: str) -> None:
+    assert "not measured" not in run("--peer", "rdagentd", "--peer", "supervisor", "--measure", measure)
 
 
 @pytest.mark.slow
