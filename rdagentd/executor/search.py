@@ -14,6 +14,7 @@ from errno import ENOTSUP
 from typing import Any
 
 from rdagentd.executor import proc
+from rdagentd.executor.files import read
 from rdagentd.executor.proc import Stat
 from rdagentd.executor.run import Run
 from rdagentd.executor.tree import Usage
@@ -94,8 +95,7 @@ class Search:
     def look(self) -> None:
         """Finds new strays."""
         if self._exact:
-            with open(_CHILDREN, "rb", buffering=0) as file:
-                self._adopt_all(map(int, file.readall().split()))
+            self._adopt_all(map(int, read(_CHILDREN).split()))
         else:
             self._adopt_all(self._children(self._stats()))
 
