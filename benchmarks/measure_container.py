@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import subprocess
 import sys
 import time
@@ -31,42 +32,32 @@ def _row(key: str, title: str, bare: str) -> Row:
 ROWS = (
     _row("container_first_api", "container: request to its first instruction", "the engine's API"),
     _row("container_first_run", "the same", "`docker run`"),
-    _row("container_end_api", "container of /bin/true: request to its known exit", "the engine's API"),
+    _row("container_end_api", "container: request to its known exit", "the engine's API"),
     _row("container_end_run", "the same", "`docker run`"),
 )
 
 
 def pairs(bench: Bench, scale: Scale) -> Pairs:
-    """One image, one set of options. Without a C compiler the first instruction cannot be told from within."""
-    if unavailable() is not None:
+    """One image, one set of options. Without a C compiler there is no program that can tell its begin from within."""
+    if unavailable() is not None or not shutil.which("gcc"):
         return {}
     config = bench.root / "rdagentd.toml"
     with Engine() as engine:
         config.write_text(f'[docker]\nsocket = "{engine.socket}"\ndirectories = ["{bench.root}"]\n')
         with Rdagentd(bench, [], options=("--config", config)) as running:
-            api, command = _api(engine, bench.root), _docker_run(engine, bench.root)
             ours = _ours(running, bench.root)
-            stamp = bench.stamp("stamp").argv
 
-            def first(way: Way) -> float:
-                began: list[int] = []
+            def timed(way: Way) -> tuple[float, float]:
+                told: list[int] = []
                 begin = time.monotonic_ns()
-                way(stamp, lambda: began.append(bench.told()[1]))
-                return (began[0] - begin) / 1e9
+                way(bench.stamp("stamp").argv, lambda: told.append(bench.told()[1]))
+                return (told[0] - begin) / 1e9, (time.monotonic_ns() - begin) / 1e9
 
-            def end(way: Way) -> float:
-                begin = time.monotonic()
-                way(("/bin/true",), lambda: None)
-                return time.monotonic() - begin
-
-            turns = range(scale.pairs)
             found: dict[str, list[tuple[float, float]]] = {}
-            for (key, measure), (name, way) in itertools.product(
-                (("first", first), ("end", end)), (("api", api), ("run", command))
-            ):
-                if measure is end or (bench.root / "worker").read_bytes()[:2] != b"#!":
-                    measured = in_turn(turns, lambda _, m=measure: m(ours), lambda _, m=measure, w=way: m(w))
-                    found[f"container_{key}_{name}"] = measured
+            for name, way in (("api", _api(engine, bench.root)), ("run", _docker_run(engine, bench.root))):
+                measured = in_turn(range(scale.pairs), lambda _: timed(ours), lambda _, way=way: timed(way))
+                for at, key in enumerate(("first", "end")):
+                    found[f"container_{key}_{name}"] = [(first[at], second[at]) for first, second in measured]
             return found
 
 

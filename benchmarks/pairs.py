@@ -10,12 +10,13 @@ from benchmarks.row import BARE, QUOTIENTS, RDAGENTD
 from benchmarks.sample import Sample
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 Pairs = Mapping[str, Sequence[tuple[float, float]]]
 """By the key of the row: rdagentd's value, and that of the bare limit."""
 
 
-def in_turn(things: Iterable[T], ours: Callable[[T], float], bare: Callable[[T], float]) -> list[tuple[float, float]]:
+def in_turn(things: Iterable[T], ours: Callable[[T], V], bare: Callable[[T], V]) -> list[tuple[V, V]]:
     """A pair for each thing; in every other one the bare limit comes first."""
     found = []
     for number, thing in enumerate(things):
