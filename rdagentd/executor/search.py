@@ -14,16 +14,12 @@ from errno import ENOTSUP
 from typing import Any
 
 from rdagentd.executor import proc
-from rdagentd.executor.files import read
 from rdagentd.executor.proc import Stat
 from rdagentd.executor.run import Run
 from rdagentd.executor.tree import Usage
 
 ROUNDS = 100
 """Most times that a tree is searched for processes born while it was being stopped."""
-
-_CHILDREN = "/proc/thread-self/children"
-"""Our children, exactly, where the kernel has CONFIG_PROC_CHILDREN (Debian's has); proc(5)."""
 
 Found = dict[int, int]
 """pid → start ticks."""
@@ -38,7 +34,6 @@ class Search:
         self._runs = runs
         self._mains = mains
         self._problem = problem
-        self._exact = os.path.exists(_CHILDREN)
 
     def enforces(self) -> dict[str, Any]:
         """Nothing for a run as a whole."""
@@ -94,10 +89,7 @@ class Search:
 
     def look(self) -> None:
         """Finds new strays."""
-        if self._exact:
-            self._adopt_all(map(int, read(_CHILDREN).split()))
-        else:
-            self._adopt_all(self._children(self._stats()))
+        self._adopt_children(self._stats())
 
     def signal(self, runs: Collection[Run], *numbers: int, group: bool = False) -> None:
         """Signals all that is found at this moment."""
@@ -157,14 +149,11 @@ class Search:
             self.reaped(pid)  # it got another user's rights, which we have not: no run can wait for it
             self.owners[pid] = set()
 
-    def _children(self, stats: dict[int, Stat]) -> list[int]:
+    def _adopt_children(self, stats: dict[int, Stat]) -> None:
         me = os.getpid()
-        return [pid for pid, stat in stats.items() if stat.parent == me]
-
-    def _adopt_all(self, children: Iterable[int]) -> None:
-        for pid in children:
-            if pid not in self._mains and pid not in self.owners:
-                self._adopt(pid, self._whose(pid))
+        for pid, stat in stats.items():
+            if stat.parent == me and pid not in self._mains and pid not in self.owners:
+                self._adopt(pid, self._whose(pid, stat))
 
     def _stats(self, runs: Collection[Run] = ()) -> dict[int, Stat]:
         """Every process, save those of which cheaper questions tell that they are none of `runs`.
@@ -180,10 +169,7 @@ class Search:
                     found[pid] = stat
         return found
 
-    def _whose(self, pid: int) -> set[Run]:
-        stat = proc.stat(pid)
-        if stat is None:
-            return set()
+    def _whose(self, pid: int, stat: Stat) -> set[Run]:
         tag = proc.tag(pid)
         for run in self._runs.values():
             if run.tag == tag or run.pid in (stat.session, stat.group):
@@ -197,7 +183,7 @@ class Search:
     def _trees(self, runs: Collection[Run]) -> dict[Run, dict[int, Stat]]:
         """The same for each run, by one look at all processes."""
         stats = self._stats(runs)
-        self._adopt_all(self._children(stats))
+        self._adopt_children(stats)
         mains = {run.pid for run in runs if self._mains.get(run.pid) is run}
         below: dict[int, list[int]] = {}
         heads: dict[int, list[int]] = {}

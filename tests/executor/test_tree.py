@@ -243,10 +243,7 @@ def test_sigterm_ends_all_and_leaves(executor: Executor) -> None:
     assert not executor.path.exists()
 
 
-def test_where_the_kernel_lists_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """CONFIG_PROC_CHILDREN, in the place of a scan: the list is told by a file of the same form."""
-    monkeypatch.setattr(search, "_CHILDREN", str(tmp_path / "children"))
-    (tmp_path / "children").write_text("")
+def test_a_stray_belongs_to_whose_mark_it_has_or_to_those_that_lived_when_it_was_born() -> None:
     runs = {name: Run(name, "w", 0.0) for name in "ab"}
     mains: dict[int, Run] = {}
     family = search.Search(runs, mains, "")
@@ -259,9 +256,11 @@ def test_where_the_kernel_lists_children(tmp_path: Path, monkeypatch: pytest.Mon
         mains[main] = runs["a"]
         for pid in (main, marked, nameless):
             exec_done(pid)
-        (tmp_path / "children").write_text(f"{main} {marked} {nameless} ")
         family.look()
-        assert family.owners == {marked: {runs["b"]}, nameless: {runs["a"]}}
+        assert (family.owners[marked], family.owners[nameless]) == (
+            {runs["b"]},
+            {runs["a"]},
+        ) and main not in family.owners
         assert family.left(runs["a"]) and family.left(runs["b"])
         assert set(family.reaped(marked)) == {runs["b"]} and not family.left(runs["b"])
     finally:
