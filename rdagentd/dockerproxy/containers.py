@@ -292,7 +292,7 @@ def create(ask: Ask) -> None:
     asked = clean(CREATE, ask.document, "", scope)
     host = {"NetworkMode": network("", "NetworkMode", scope.rules), **asked.get("HostConfig", {})}
     asked["Labels"] = marked(asked.get("Labels", {}), scope)
-    asked["Env"] = gpus.visible(asked.get("Env", []), scope)
+    asked["Env"] = gpus.visible(asked.get("Env", []), host.get("DeviceRequests", []), scope)
     asked["HostConfig"] = {**_capped(host, scope.rules, everything=True), **_forced(host, scope.rules)}
     ask.document = asked
 

@@ -29,10 +29,10 @@ def device_requests(value: Any, where: str, scope: Scope) -> list[dict[str, Any]
     return list(listed(_device_request)(value, where, scope))
 
 
-def visible(environment: Sequence[str], scope: Scope) -> list[str]:
-    """The environment with a variable that names leased GPUs, all of them where nothing is asked for; or none."""
+def visible(environment: Sequence[str], requests: Sequence[dict[str, Any]], scope: Scope) -> list[str]:
+    """The environment with a variable that names leased GPUs: as it says, else as the requests say, else all; "void": none."""
     said = [one.partition("=")[2] for one in environment if one.partition("=")[0] == VISIBLE]
-    wanted = said[-1] if said else _ALL
+    wanted = said[-1] if said else ",".join(one for asked in requests for one in asked["DeviceIDs"]) or _ALL
     ids = _given([] if wanted in _NONE else wanted.split(","), scope)
     others = [one for one in environment if one.partition("=")[0] != VISIBLE]
     return [*others, f"{VISIBLE}={','.join(ids) or 'void'}"]

@@ -246,6 +246,13 @@ def test_a_runtime_that_gives_gpus_by_a_variable_gives_leased_ones(
     assert got == ["A=b", "NVIDIA_VISIBLE_DEVICES_X", f"NVIDIA_VISIBLE_DEVICES={given}"]
 
 
+def test_the_variable_agrees_with_what_is_asked_for_in_the_other_way(make: Callable[..., Behind]) -> None:
+    behind = make(gpus=("3", "5"))
+    asked = {"DeviceRequests": [{"DeviceIDs": ["5"], "Capabilities": [["gpu"]]}]}
+    got = behind.passed("POST", CREATE, {"Image": "a", "HostConfig": asked}).document
+    assert got["Env"] == ["NVIDIA_VISIBLE_DEVICES=5"]
+
+
 @pytest.mark.parametrize(
     ("leased", "body", "message"),
     [
