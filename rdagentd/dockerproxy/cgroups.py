@@ -82,9 +82,15 @@ def _write(place: Path, rules: Rules) -> None:
         "pids.max": rules.pids,
         "cpu.max": None if rules.cpus is None else f"{rules.cpus * _PERIOD // 10**9} {_PERIOD}",
     }
+    problems = []
     for file, value in values.items():
-        if value is not None:
-            (place / file).write_text(str(value))
+        try:
+            if value is not None:
+                (place / file).write_text(str(value))
+        except OSError as error:
+            problems.append(f"{file}: {error.strerror}")
+    if problems:
+        raise OSError("; ".join(problems))
 
 
 def _stop(unit: str) -> None:

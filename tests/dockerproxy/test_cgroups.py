@@ -71,6 +71,9 @@ def test_what_cannot_be_bounded_is_told_in_the_log(
     (root / "rdagentd/r1/memory.max").mkdir(parents=True)
     cgroups.bound(name, rules())
     assert f"cannot bound what the containers in {name} use together: " in caplog.text
+    if name.startswith("/"):
+        assert "memory.max: Is a directory" in caplog.text
+        assert (root / "rdagentd/r1/pids.max").read_text() == "100", "the others are set all the same"
 
 
 def test_without_version_2_nothing_is_made(tmp_path: Path, root: Path, caplog: pytest.LogCaptureFixture) -> None:
