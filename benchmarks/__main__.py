@@ -11,7 +11,10 @@ from collections.abc import Callable
 from types import ModuleType
 
 from benchmarks import (
+    measure_accounting,
     measure_capture,
+    measure_cgroup,
+    measure_container,
     measure_docker,
     measure_idle,
     measure_redaction,
@@ -24,9 +27,10 @@ from benchmarks import (
 )
 from benchmarks.bench import HERE, workbench
 from benchmarks.machine import describe
+from benchmarks.pairs import Pairs, apart
 from benchmarks.peers import PEERS
-from benchmarks.report import table
-from benchmarks.row import BARE, Values
+from benchmarks.report import Results, table
+from benchmarks.row import BARE, RDAGENTD, Values
 from benchmarks.sample import Sample
 from benchmarks.scale import FULL, QUICK
 
@@ -40,8 +44,12 @@ MEASURES = {
     "capture": measure_capture,
     "redaction": measure_redaction,
     "return": measure_return,
+    "cgroup": measure_cgroup,
+    "accounting": measure_accounting,
     "docker": measure_docker,
+    "container": measure_container,
 }
+"""Modules with ROWS and either `bare` and `measure`, or `pairs`."""
 
 
 class Session:
@@ -53,11 +61,19 @@ class Session:
 
     def take(self, subject: str, measure: ModuleType, get: Callable[[], Values]) -> None:
         """Adds what `get` finds for one subject to what it found before, or why it found nothing."""
+        self._add(subject, measure, lambda: {subject: get()})
+
+    def take_pairs(self, measure: ModuleType, get: Callable[[], Pairs]) -> None:
+        """The same for rdagentd and the bare limit at once."""
+        self._add(RDAGENTD, measure, lambda: apart(get()))
+
+    def _add(self, subject: str, measure: ModuleType, get: Callable[[], Results]) -> None:
         begin = time.monotonic()
         try:
-            found = self.results.setdefault(subject, {})
-            for key, sample in get().items():
-                found[key] = Sample((*found.get(key, ()), *sample))
+            for whose, values in get().items():
+                found = self.results.setdefault(whose, {})
+                for key, sample in values.items():
+                    found[key] = Sample((*found.get(key, ()), *sample))
         except Exception as error:
             for row in measure.ROWS:
                 self.failures[subject, row.key] = f"not measured: {type(error).__name__}: {error}"
@@ -80,6 +96,11 @@ def main() -> int:
     session = Session()
     load = os.getloadavg()[0]
     for measure in measures:
+        if hasattr(measure, "pairs"):
+            if RDAGENTD in (peer.name for peer in peers):
+                with workbench() as bench:
+                    session.take_pairs(measure, lambda b=bench, m=measure: m.pairs(b, scale))
+            continue
         # The bare limit is taken before and after the others: a machine is not equally fast all the time.
         for subject in (None, *peers, None):
             with workbench() as bench:

@@ -8,12 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 from benchmarks.bench import Bench
-from benchmarks.peers.base import ROOT, Peer
-from benchmarks.row import Row, Values
-from benchmarks.sample import Sample
+from benchmarks.pairs import Pairs, in_turn
+from benchmarks.peers.base import ROOT
+from benchmarks.row import Row
 from benchmarks.scale import Scale
 
 sys.path.insert(0, str(ROOT))  # the tests' engine: it is not installed
@@ -23,29 +23,33 @@ from tests.engine import IMAGE, Engine, unavailable
 
 
 def _row(key: str, title: str) -> Row:
-    return Row(key, title, "MB/s", 1e-6, more_is_better=True, over_bare=True, bare="the engine's own socket")
+    return Row(key, title, "MB/s", 1e-6, 0.8, more_is_better=True, over_bare=True, bare="the engine's own socket")
 
 
 ROWS = (
     _row("docker_logs", "docker logs, lines of 100 bytes, by the run's socket"),
-    _row("docker_out", "docker cp from a container, 1 GiB in one file"),
+    _row("docker_out", "docker cp from a container, 128 MiB in one file"),
     _row("docker_in", "docker cp into a container, chunks of 32 KiB"),
 )
 
 
-def bare(bench: Bench, scale: Scale) -> Values:
-    """The engine itself."""
-    return _measured(scale, _direct)
+def pairs(bench: Bench, scale: Scale) -> Pairs:
+    """One container, read and written by either socket in turn."""
+    if unavailable() is not None:
+        return {}
+    with Engine() as engine, _proxied(engine, bench) as proxy:
+        number = _container(proxy, scale)
+        direct, turns = str(engine.socket), range(scale.pairs)
+        logs, out = f"/containers/{number}/logs?stdout=1", f"/containers/{number}/archive?path=/big"
 
+        def compared(speed: Callable[[str], float]) -> list[tuple[float, float]]:
+            return in_turn(turns, lambda _: speed(proxy), lambda _: speed(direct))
 
-def measure(peer: type[Peer], bench: Bench, scale: Scale) -> Values:
-    """The proxy; other supervisors have none."""
-    return _measured(scale, lambda engine: _proxied(engine, bench)) if peer.name == "rdagentd" else {}
-
-
-@contextmanager
-def _direct(engine: Engine) -> Iterator[str]:
-    yield str(engine.socket)
+        return {
+            "docker_logs": compared(lambda path: _out(path, logs)),
+            "docker_out": compared(lambda path: _out(path, out)),
+            "docker_in": compared(lambda path: _in(path, number, scale.big_bytes)),
+        }
 
 
 @contextmanager
@@ -71,26 +75,20 @@ def _proxied(engine: Engine, bench: Bench) -> Iterator[str]:
             proxy.terminate()
 
 
-def _measured(scale: Scale, way: Callable[[Engine], AbstractContextManager[str]]) -> Values:
-    if unavailable() is not None:
-        return {}
-    with Engine() as engine, way(engine) as path:
-        lines = f"yes {'x' * 99} | head -c {scale.line_bytes}"
-        command = f"{lines}; busybox truncate -s {scale.block_bytes} /big; exec sleep 1000000"
-        options = ("--network", "none", "--log-opt", "max-size=2g")
-        host = ("docker", "-H", f"unix://{path}")
-        made = subprocess.run(
-            [*host, "run", "-d", *options, IMAGE, "sh", "-c", command], capture_output=True, text=True, check=True
-        )
-        number = made.stdout.strip()
-        subprocess.run([*host, "exec", number, "sh", "-c", "until test -e /big; do sleep 0.1; done"], check=True)
-        rounds = range(scale.rounds)
-        logs, out = f"/containers/{number}/logs?stdout=1", f"/containers/{number}/archive?path=/big"
-        return {
-            "docker_logs": Sample([_out(path, logs) for _ in rounds]),
-            "docker_out": Sample([_out(path, out) for _ in rounds]),
-            "docker_in": Sample([_in(path, number, scale.block_bytes) for _ in rounds]),
-        }
+def _container(path: str, scale: Scale) -> str:
+    """The id of one that has written its log and has the large file."""
+    lines = f"yes {'x' * 99} | head -c {scale.log_bytes}"
+    command = f"{lines}; busybox truncate -s {scale.big_bytes} /big; exec sleep 1000000"
+    host = ("docker", "-H", f"unix://{path}")
+    made = subprocess.run(
+        [*host, "run", "-d", "--network", "none", IMAGE, "sh", "-c", command],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    number = made.stdout.strip()
+    subprocess.run([*host, "exec", number, "sh", "-c", "until test -e /big; do sleep 0.1; done"], check=True)
+    return number
 
 
 def _connect(path: str) -> socket.socket:

@@ -35,11 +35,12 @@ def measure(peer: type[Peer], bench: Bench, scale: Scale) -> Values:
 
 
 def _sample(command: Sequence[str], count: int) -> Sample:
-    _timed(command)  # the first one may have to compile its modules
-    return Sample(_timed(command) for _ in range(count))
+    timed(command)  # the first one may have to compile its modules
+    return Sample(timed(command) for _ in range(count))
 
 
-def _timed(command: Sequence[str]) -> float:
+def timed(command: Sequence[str]) -> float:
+    """Seconds that a command takes; its output goes nowhere. Raises RuntimeError if it fails."""
     nowhere = [(os.POSIX_SPAWN_OPEN, number, "/dev/null", os.O_RDWR, 0) for number in (0, 1)]
     begin = time.perf_counter()
     pid = os.posix_spawn(command[0], command, os.environ, file_actions=nowhere)

@@ -15,6 +15,12 @@ def cpu(pids: Iterable[int]) -> float:
     return sum(int(path.read_text().split()[0]) for pid in pids for path in _tasks(pid, "schedstat")) / 1e9
 
 
+def children_cpu(pids: Iterable[int]) -> float:
+    """CPU seconds of those children of these processes that were reaped; in hundredths."""
+    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
+    return sum(int(one[13]) + int(one[14]) for one in fields) / os.sysconf("SC_CLK_TCK")
+
+
 def switches(pids: Iterable[int]) -> int:
     """How often the threads of these processes were put on or off a CPU so far: wake-ups, and preemptions."""
     return sum(

@@ -44,7 +44,7 @@ def _line(
     if row.key not in found or (row.over_bare and row.key not in bare):
         return [*cells, goal, "not measured"]
     answer = "yes" if row.reached(found, bare) else "**no**"
-    return [*cells, goal, answer + (f" ({row.judged(found, bare):.1f} ×)" if row.over_bare else "")]
+    return [*cells, goal, answer + (f" ({_number(row.judged(found, bare))} ×)" if row.over_bare else "")]
 
 
 def _cell(row: Row, subject: str, results: Results, failures: Mapping[tuple[str, str], str]) -> str:
@@ -57,7 +57,7 @@ def _cell(row: Row, subject: str, results: Results, failures: Mapping[tuple[str,
         text += f" ({_number(sample.quantile(0.1) * row.scale)}–{_number(sample.quantile(0.9) * row.scale)})"
     bare = results.get(BARE, {})
     if row.over_bare and subject != BARE and row.key in bare:
-        text += f" = {row.judged(found, bare):.1f} ×"
+        text += f" = {_number(row.judged(found, bare))} ×"
     return text
 
 

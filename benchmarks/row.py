@@ -13,13 +13,16 @@ Values = Mapping[str, Sample]
 RDAGENTD = "rdagentd"
 BARE = "bare limit"
 
+QUOTIENTS = " of bare"
+"""Behind the key of a row: the quotients of pairs that were measured in turn."""
+
 
 @dataclass(frozen=True)
 class Row:
     """One line of the table. `scale` multiplies seconds or bytes for printing; `quantile` (0 to 1) is shown, 0.5 the median.
 
     target: in the printed unit; at most that, or at least that if `more_is_better`. over_bare: the target is for the
-    quotient with the bare limit's median. bare: what the bare limit is.
+    quotient with the bare limit's median, or the median of the quotients if pairs were measured. bare: what the bare limit is.
     """
 
     key: str
@@ -38,6 +41,8 @@ class Row:
 
     def judged(self, found: Values, bare: Values) -> float:
         """The number that is held against the target."""
+        if self.key + QUOTIENTS in found:
+            return found[self.key + QUOTIENTS].median
         return self.value(found) / self.value(bare) if self.over_bare else self.value(found)
 
     def reached(self, found: Values, bare: Values) -> bool:

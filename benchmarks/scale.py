@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Scale:
-    """Counts, seconds and bytes. crowd: running workers in the measures of many; few: in the list of some."""
+    """Counts, seconds and bytes. crowd: running workers in the measures of many; few: in the list of some.
+
+    pairs: how often two ways are measured in turn; tree: processes of a run; big_bytes, log_bytes: of a container.
+    """
 
     crowd: int = 1000
     few: int = 100
@@ -23,6 +26,10 @@ class Scale:
     block_bytes: int = 1 << 30
     line_bytes: int = 200_000_000
     left_behind: int = 20
+    pairs: int = 21
+    tree: int = 100
+    big_bytes: int = 128 << 20
+    log_bytes: int = 10_000_000
 
 
 FULL = Scale()
@@ -41,4 +48,8 @@ QUICK = Scale(
     block_bytes=16 << 20,
     line_bytes=2_000_000,
     left_behind=3,
+    pairs=3,
+    tree=20,
+    big_bytes=8 << 20,
+    log_bytes=1_000_000,
 )

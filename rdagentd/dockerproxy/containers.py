@@ -6,7 +6,7 @@ import os
 import re
 from typing import Any
 
-from rdagentd.dockerproxy import binds, document, fields
+from rdagentd.dockerproxy import binds, document, fields, gpus
 from rdagentd.dockerproxy.ask import Ask, Scope
 from rdagentd.dockerproxy.fields import (
     clean,
@@ -140,22 +140,6 @@ def _ports(value: Any, where: str, scope: Scope) -> dict[str, Any]:
     return bound
 
 
-def _device_requests(value: Any, where: str, scope: Scope) -> list[dict[str, Any]]:
-    asked: list[dict[str, Any]] = listed(nested(_DEVICE_REQUEST))(value, where, scope)
-    leased = scope.rules.gpus
-    for one in asked:
-        ids = one.pop("DeviceIDs", []) or []
-        count = one.pop("Count", 0)
-        if not ids and count:
-            ids = list(leased if count < 0 else leased[:count])
-        if one.get("Capabilities") not in ([["gpu"]], [["gpu", "nvidia"]], [["nvidia", "gpu"]]) or not ids:
-            raise forbidden(f"cannot set {where}: {', '.join(leased) or 'no GPU'} is leased to this run")
-        if not set(ids) <= set(leased) or count > len(leased):
-            raise forbidden(f"cannot use GPU {', '.join(ids)}: {', '.join(leased) or 'none'} is leased to this run")
-        one["DeviceIDs"] = ids
-    return asked
-
-
 def _ulimit(value: Any, where: str, scope: Scope) -> dict[str, Any]:
     return clean({"Name": one_of(*_ULIMITS), "Soft": number, "Hard": number}, value, where, scope)
 
@@ -182,13 +166,6 @@ _MOUNT: fields.Table = {
     "BindOptions": nested({"Propagation": one_of("", "private", "rprivate"), "CreateMountpoint": flag}),
     "VolumeOptions": nested({"NoCopy": flag}),
     "TmpfsOptions": nested({"SizeBytes": number, "Mode": number}),
-}
-
-_DEVICE_REQUEST: fields.Table = {
-    "Driver": one_of("", "nvidia"),
-    "Count": number,
-    "DeviceIDs": words,
-    "Capabilities": listed(words),
 }
 
 _HEALTH: fields.Table = {
@@ -225,7 +202,7 @@ HOST: fields.Table = {
     "CgroupnsMode": one_of("", "private"),
     "ConsoleSize": listed(number),
     "ContainerIDFile": lambda value, where, scope: "",  # the client's own file
-    "DeviceRequests": _device_requests,
+    "DeviceRequests": gpus.device_requests,
     "Dns": words,
     "DnsOptions": words,
     "DnsSearch": words,
@@ -315,6 +292,7 @@ def create(ask: Ask) -> None:
     asked = clean(CREATE, ask.document, "", scope)
     host = {"NetworkMode": network("", "NetworkMode", scope.rules), **asked.get("HostConfig", {})}
     asked["Labels"] = marked(asked.get("Labels", {}), scope)
+    asked["Env"] = gpus.visible(asked.get("Env", []), host.get("DeviceRequests", []), scope)
     asked["HostConfig"] = {**_capped(host, scope.rules, everything=True), **_forced(host, scope.rules)}
     ask.document = asked
 

@@ -80,6 +80,7 @@ class Proxy:
                 served.scope.binds.close()
             kept = Kept(rules, known.paused if known else [])
             self._keep(run, kept)
+            cgroups.bound(rules.cgroup_parent, rules)
             served = self._serve(run, kept)
         return {"socket": str(served.path)}
 

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from rdagentd.drivers.identity import Identity, login_group
 from rdagentd.model.isolation import Isolation
+from rdagentd.model.requests import NOTHING
 from rdagentd.model.worker import Worker
 
 TASKS = 4096
@@ -33,9 +34,11 @@ def rules_of(worker: Worker, who: Identity, own: int, granted: Granted) -> Mappi
     """For `open`. own: uid of the executor, which runs as itself who has no other.
 
     A container may have what the run may have, by `limits`; what is not limited there is not here, but for tasks and /dev/shm.
+    GPUs are those that the run has on lease.
     More CPUs than there are would be refused by the engine. No network if its own is confined: a bridge would be a way round.
     """
     spec, limits = worker.spec, worker.spec.limits
+    gpus = NOTHING.gpus if worker.run is None else worker.run.holds.gpus
     uid = own if who.uid is None else who.uid
     return {
         "worker": worker.name,
@@ -48,6 +51,7 @@ def rules_of(worker: Worker, who: Identity, own: int, granted: Granted) -> Mappi
         "shm": SHM if limits.memory is None else limits.memory,
         "binds": list(granted.directories),
         "owned": [] if spec.directory is None else [spec.directory],
+        "gpus": [] if isinstance(gpus, int) else list(gpus),
         "networks": list(granted.networks if _at_large(spec.isolation) else _ALONE),
     }
 

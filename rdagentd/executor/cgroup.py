@@ -13,6 +13,7 @@ from errno import ENODEV, ENOSYS, EPERM
 from typing import Any
 
 from rdagentd.executor import proc
+from rdagentd.executor.files import read, write
 from rdagentd.executor.run import Run
 from rdagentd.executor.tree import Usage
 
@@ -44,7 +45,7 @@ class Cgroups:
     def enforces(self) -> dict[str, Any]:
         """By what our own cgroup has: the runs' have the same."""
         found = os.listdir(f"{self._home}/{_LEAF}")
-        lacking = set(_CONTROLLERS) - set(_read(f"{self._home}/cgroup.subtree_control").split())
+        lacking = set(_CONTROLLERS) - set(read(f"{self._home}/cgroup.subtree_control").split())
         problem = f"the cgroup {self._home} has no controller {', '.join(sorted(lacking))}" if lacking else ""
         return {"files": sorted((FILES | set(NEEDED)).intersection(found)), "problem": problem}
 
@@ -68,7 +69,7 @@ class Cgroups:
         for file, value in request["cgroup"].items():
             for line in value.splitlines():
                 yield f"cgroup {file}: {line}"
-                _write(f"{place}/{file}", _of_device(line) if file == "io.max" else line)
+                write(f"{place}/{file}", _of_device(line) if file == "io.max" else line)
 
     def entrance(self, run: str) -> int:
         """Whoever writes to it is in; the rights are those with which it was opened."""
@@ -84,7 +85,7 @@ class Cgroups:
             fd = self._watched.get(run.id)
             if fd is None:
                 path = f"{self.where(run.id)}/cgroup.events"
-                if "populated 1" not in _read(path):
+                if "populated 1" not in read(path):
                     return False
                 fd = self._watched[run.id] = os.open(path, os.O_RDONLY)
                 self._epoll.register(fd, select.EPOLLPRI)
@@ -99,21 +100,23 @@ class Cgroups:
         return ()
 
     def signal(self, runs: Collection[Run], *numbers: int, group: bool = False) -> None:
-        """What is born meanwhile may miss it; only `kill` and `freeze` are for all at once."""
+        """What is born meanwhile may miss it; only `kill` and `freeze` are for all at once. The main process is the first: a
+        shell whose child has ended before it hears of it would take that for an end of its own."""
         for run in runs:
             name = os.path.basename(self.where(run.id))
-            for pid in {*_members(self.where(run.id)), *([run.pid] if run.status is None else ())}:
+            main = [run.pid] if run.status is None else []
+            for pid in dict.fromkeys((*main, *sorted(_members(self.where(run.id))))):
                 if not group or pid == run.pid or _group(pid) == run.pid:
                     for number in numbers:
                         _send(pid, number, name, own=pid == run.pid and run.status is None)
 
     def freeze(self, run: Run) -> None:
         """What enters later is frozen too."""
-        _write(f"{self.where(run.id)}/cgroup.freeze", "1")
+        write(f"{self.where(run.id)}/cgroup.freeze", "1")
 
     def thaw(self, run: Run) -> None:
         """Frozen processes get signals late; SIGKILL they get at once."""
-        _write(f"{self.where(run.id)}/cgroup.freeze", "0")
+        write(f"{self.where(run.id)}/cgroup.freeze", "0")
 
     def kill(self, runs: Collection[Run]) -> None:
         """At once: what is being forked is killed too."""
@@ -121,15 +124,16 @@ class Cgroups:
             if run.status is None:
                 os.kill(run.pid, signal.SIGKILL)  # it may not have entered yet
             with suppress(FileNotFoundError):
-                _write(f"{self.where(run.id)}/cgroup.kill", "1")
+                write(f"{self.where(run.id)}/cgroup.kill", "1")
 
-    def usage(self, run: Run) -> Usage:
+    def usage(self, runs: Collection[Run]) -> dict[Run, Usage]:
         """What the controllers that we have do not tell is summed up over the members."""
-        used = self.total(run)
-        if None in used.values():
-            summed = proc.usage(_members(self.where(run.id)))
-            used |= {key: summed.get(key) for key, value in used.items() if value is None}
-        return used
+        told = {run: self.total(run) for run in runs}
+        for run, used in told.items():
+            if None in used.values():
+                summed = proc.usage(_members(self.where(run.id)))
+                used |= {key: summed[key] for key, value in used.items() if value is None}
+        return told
 
     def total(self, run: Run) -> Usage:
         """By the files of the controllers; see Documentation/admin-guide/cgroup-v2.rst."""
@@ -173,7 +177,7 @@ class Cgroups:
         """Leaves a home that was made by us, so that nothing remains."""
         if os.path.basename(self._home).startswith(_PREFIX):
             with suppress(OSError):
-                _write(f"{os.path.dirname(self._home)}/cgroup.procs", "0")
+                write(f"{os.path.dirname(self._home)}/cgroup.procs", "0")
             _remove(self._home)
 
 
@@ -211,7 +215,7 @@ def end(place: str, deadline: float) -> None:
         fd = os.open(f"{place}/cgroup.events", os.O_RDONLY)
         poll = select.poll()
         poll.register(fd, select.POLLPRI)
-        _write(f"{place}/cgroup.kill", "1")
+        write(f"{place}/cgroup.kill", "1")
         while b"populated 1" in os.pread(fd, 256, 0) and (left := deadline - time.monotonic()) > 0:
             poll.poll(left * 1000)
         os.close(fd)
@@ -220,8 +224,10 @@ def end(place: str, deadline: float) -> None:
 
 def _own() -> str:
     """The directory of our own cgroup. Raises OSError."""
-    path = next((line[3:].rstrip("\n") for line in _lines("/proc/self/cgroup") if line.startswith("0::")), None)
-    for fields in map(str.split, _lines("/proc/self/mountinfo")):
+    path = next(
+        (line[3:].rstrip("\n") for line in read("/proc/self/cgroup").splitlines() if line.startswith("0::")), None
+    )
+    for fields in map(str.split, read("/proc/self/mountinfo").splitlines()):
         if path is not None and "cgroup2" in fields[fields.index("-") + 1 :][:1]:
             root = fields[3].rstrip("/")  # more than "/" where a container sees only its part
             if (path + "/").startswith(root + "/"):
@@ -236,7 +242,7 @@ def _make_leaf(home: str) -> None:
             _make(leaf)
         for needed in NEEDED:
             os.stat(f"{leaf}/{needed}")
-        _write(f"{leaf}/cgroup.procs", "0")
+        write(f"{leaf}/cgroup.procs", "0")
     except OSError:
         _remove(leaf)
         if os.path.basename(home).startswith(_PREFIX):
@@ -244,7 +250,7 @@ def _make_leaf(home: str) -> None:
         raise
     for controller in _CONTROLLERS:
         with suppress(OSError):  # not there, or not for us: `enforces` tells
-            _write(f"{home}/cgroup.subtree_control", f"+{controller}")
+            write(f"{home}/cgroup.subtree_control", f"+{controller}")
 
 
 def _remove_dead(own: str) -> None:
@@ -272,7 +278,7 @@ def _members(place: str) -> set[int]:
     found: set[int] = set()
     for directory, _, _ in os.walk(place):
         with suppress(OSError):
-            found.update(map(int, _read(f"{directory}/cgroup.procs").split()))
+            found.update(map(int, read(f"{directory}/cgroup.procs").split()))
     return found
 
 
@@ -297,7 +303,7 @@ def _send(pid: int, number: int, name: str, own: bool) -> None:
 
 def _inside(pid: int, name: str) -> bool:
     """Whether a process is in a cgroup of this name, or below it. Raises OSError."""
-    return f"/{name}/" in f"{_read(f'/proc/{pid}/cgroup').rpartition('0::')[2].rstrip()}/"
+    return f"/{name}/" in f"{read(f'/proc/{pid}/cgroup').rpartition('0::')[2].rstrip()}/"
 
 
 def _of_device(line: str) -> str:
@@ -310,37 +316,20 @@ def _of_device(line: str) -> str:
         place = os.path.dirname(place)
     if not os.path.exists(f"{place}/dev"):
         raise OSError(ENODEV, os.strerror(ENODEV))
-    return f"{_read(f'{place}/dev').strip()} {rates}"
-
-
-def _write(path: str, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)
-
-
-def _read(path: str) -> str:
-    with open(path, "rb", buffering=0) as file:
-        return file.readall().decode()
-
-
-def _lines(path: str) -> list[str]:
-    return _read(path).splitlines()
+    return f"{read(f'{place}/dev').strip()} {rates}"
 
 
 def _number(path: str) -> int | None:
     """None if there is no such file, or "max" in it."""
     try:
-        return int(_read(path))
+        return int(read(path))
     except (OSError, ValueError):
         return None
 
 
 def _pairs(path: str) -> dict[str, int]:
     try:
-        return {key: int(value) for key, value in map(str.split, _lines(path))}
+        return {key: int(value) for key, value in map(str.split, read(path).splitlines())}
     except OSError:
         return {}
 
@@ -348,8 +337,8 @@ def _pairs(path: str) -> dict[str, int]:
 def _io(path: str) -> tuple[int, int] | None:
     """Bytes read and written, on all devices."""
     try:
-        words = [word.partition("=") for word in _read(path).split()]
+        words = [word.partition("=") for word in read(path).split()]
     except OSError:
         return None
-    read, written = (sum(int(value) for key, _, value in words if key == name) for name in ("rbytes", "wbytes"))
-    return read, written
+    taken, given = (sum(int(value) for key, _, value in words if key == name) for name in ("rbytes", "wbytes"))
+    return taken, given

@@ -70,7 +70,6 @@ class Executor:
         self.watches: dict[tuple[str, str], int] = {}
         self.pressure = Pressure(self.epoll)
         self.leaving = False
-        self.incarnation = f"{os.getpid()}.{proc.start_ticks(os.getpid())}"
         self._reports: dict[int, Run] = {}
         self._tended: dict[int, str] = {}
         self._ending: set[Run] = set()

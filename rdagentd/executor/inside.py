@@ -6,26 +6,10 @@ it. Must not import anything of ours: the text of this file is what runs.
 """
 
 import _signal  # type: ignore[import-not-found]  # `signal` loads more than the rest
-import errno
 import os
 import select
 import sys
 from typing import NoReturn
-
-
-def execute(argv: list[bytes], env: dict[bytes, bytes]) -> NoReturn:
-    """Like execvp(3), with the PATH that the program will see. Raises OSError, ValueError."""
-    if b"/" in argv[0]:
-        os.execve(argv[0], argv, env)
-    denied = None
-    for directory in env.get(b"PATH", b"/usr/local/bin:/usr/bin:/bin").split(b":"):
-        try:
-            os.execve(os.path.join(directory, argv[0]), argv, env)
-        except PermissionError as error:
-            denied = error
-        except (FileNotFoundError, NotADirectoryError):
-            pass
-    raise denied or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 def main(bwrap: int, err: int, directory: bytes, argv: list[bytes]) -> NoReturn:
@@ -50,7 +34,7 @@ def main(bwrap: int, err: int, directory: bytes, argv: list[bytes]) -> NoReturn:
         stage = f"working directory: {os.fsdecode(directory)}"
         os.chdir(directory)
         stage = f"exec: {os.fsdecode(argv[0])}"
-        execute(argv, _environment())
+        os.execvpe(argv[0], argv, _environment())
     except OSError as error:
         os.write(report, f"\0{error.errno}\n{stage[:800]}\n".encode("utf-8", "replace"))
     finally:

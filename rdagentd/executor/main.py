@@ -17,6 +17,7 @@ from rdagentd.executor import cgroup, failpoint, handover, proc
 from rdagentd.executor.credentials import Credentials
 from rdagentd.executor.directories import Directories
 from rdagentd.executor.executor import Executor, note
+from rdagentd.executor.files import read, write
 from rdagentd.executor.journal import Journal
 from rdagentd.executor.link import Link, listen
 from rdagentd.executor.log import Home
@@ -33,7 +34,7 @@ USER, GROUP: names or numbers"""
 EXIT_CONFIG = 78
 """EX_CONFIG of sysexits.h: a person must act before a new start makes sense."""
 
-OOM_SCORE = b"-900"
+OOM_SCORE = "-900"
 """Of the executor: nearly the last to be killed when memory runs out; proc(5)."""
 
 PATIENCE = 10.0
@@ -189,7 +190,7 @@ def _lock(path: str) -> int:
         except BlockingIOError:
             pid, _, ticks = os.pread(fd, 64, 0).decode().partition(" ")
             found = proc.stat(int(pid or 0))
-            if (found and found.state != b"Z" and str(found.ticks) == ticks) or time.monotonic() > deadline:
+            if (found and found.state != "Z" and str(found.ticks) == ticks) or time.monotonic() > deadline:
                 raise OSError(f"process {pid or '?'} holds {path}; stop it first") from None
             time.sleep(0.005)
     me = os.getpid()
@@ -214,7 +215,6 @@ def _protect() -> tuple[tuple[int, int], bool]:
     nofile = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (nofile[1], nofile[1]))
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    with suppress(PermissionError), open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
-        file.write(OOM_SCORE)
-    with open("/proc/self/oom_score_adj", "rb", buffering=0) as file:
-        return nofile, file.readall().startswith(b"-")
+    with suppress(PermissionError):
+        write("/proc/self/oom_score_adj", OOM_SCORE)
+    return nofile, read("/proc/self/oom_score_adj").startswith("-")

@@ -41,14 +41,9 @@ def handle(executor: Executor, message: Notice) -> None:
             raise RefusedError(f"cannot do {op!r}: no such operation")
         fields, do = OPERATIONS[op]
         if op == "spawn":
-            message.setdefault("credentials", {})
-            message.setdefault("cgroup", {})
-            message.setdefault("secret_environment", {})
+            message = {field: kind() for field, kind in _LATER.items()} | message
             if type(message.get("log")) is dict:
                 message["log"].setdefault("redact", True)
-            message.setdefault("sandbox", [])
-            message.setdefault("directories", [])
-            message.setdefault("egress", "")
         _check(op, fields, message)
         do(executor, message)
     except Exception as error:
@@ -138,9 +133,7 @@ def _hello(executor: Executor, _: Notice) -> None:
         {
             "notice": "hello",
             "epoch": executor.journal.epoch,
-            "boot_id": executor.journal.boot,
             "pid": os.getpid(),
-            "incarnation": executor.incarnation,
             "version": __version__,
             "cgroup": executor.tree.enforces(),
             "workers": executor.spawner.directories.home,
@@ -203,8 +196,8 @@ def _kill(executor: Executor, request: Notice) -> None:
 def _usage(executor: Executor, request: Notice) -> None:
     runs = [run for name in request["runs"] if (run := executor.runs.get(name))]
     used = {
-        run.id: executor.tree.usage(run) | {"log": {stream.name: stream.log.end for stream in run.streams}}
-        for run in runs
+        run.id: counted | {"log": {stream.name: stream.log.end for stream in run.streams}}
+        for run, counted in executor.tree.usage(runs).items()
     }
     executor.link.send({"notice": "usage", "runs": used})
 
@@ -288,6 +281,16 @@ _SPAWN: dict[str, Check] = {
     "log": _log,
     "linger": lambda value: type(value) in (int, float) and 0 <= value <= MAX_LINGER,
 }
+_LATER = {
+    "credentials": dict,
+    "cgroup": dict,
+    "secret_environment": dict,
+    "sandbox": list,
+    "directories": list,
+    "egress": str,
+}
+"""Fields that a daemon of 0.1.0 does not know: empty."""
+
 _SIGNAL: dict[str, Check] = {
     **_RUN,
     "signal": lambda value: _natural(value) and 0 < value < signal.NSIG,

@@ -8,10 +8,12 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 from zlib import crc32
 
+from rdagentd.executor.files import read
+
 TAG = 10
 """RLIMIT_LOCKS: Linux does not use it since 2.4.25, yet keeps it over fork and exec; getrlimit(2). It holds a run's tag."""
 
-_LOCKS = b"Max file locks"
+_LOCKS = "Max file locks"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -19,7 +21,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 class Stat(NamedTuple):
     """State letter, parent, process group, session, start in clock ticks since boot: fields 3 to 6 and 22 of /proc/PID/stat."""
 
-    state: bytes
+    state: str
     parent: int
     group: int
     session: int
@@ -29,17 +31,15 @@ class Stat(NamedTuple):
 def stat(pid: int) -> Stat | None:
     """What the kernel says of a process; None if there is none."""
     try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+        fields = _stat(pid)
     except (FileNotFoundError, ProcessLookupError):
         return None
-    try:
-        line = os.read(fd, 4096)
-    except ProcessLookupError:
-        return None
-    finally:
-        os.close(fd)
-    fields = line[line.rindex(b")") + 2 :].split(None, 20)  # the name in front may hold anything, ")" too
     return Stat(fields[0], int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]))
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields from the third on; the name in front may hold anything, ")" too. Raises OSError."""
+    return read(f"/proc/{pid}/stat").rpartition(")")[2].split()
 
 
 def session(pid: int) -> int:
@@ -71,11 +71,10 @@ def tag_of(run: str) -> int:
 def tag(pid: int) -> int:
     """The tag that a process has; -1 if it has none. Everybody may read it."""
     try:
-        with open(f"/proc/{pid}/limits", "rb", buffering=0) as file:
-            _, _, value = file.readall().partition(_LOCKS)
+        value = read(f"/proc/{pid}/limits").partition(_LOCKS)[2]
     except OSError:
         return -1
-    soft = value.split(None, 1)[0] if value else b""
+    soft = value.split(None, 1)[0] if value else ""
     return int(soft) if soft.isdigit() else -1
 
 
@@ -85,11 +84,11 @@ def usage(found: Iterable[int]) -> dict[str, Any]:
     io: list[int] | None = [0, 0]
     for pid in found:
         try:
-            fields = _text(pid, "stat").rpartition(")")[2].split()
+            fields = _stat(pid)
             user, system = user + int(fields[11]), system + int(fields[12])
             tasks += int(fields[17])
             memory += int(fields[21])
-            words = _text(pid, "io").split()
+            words = read(f"/proc/{pid}/io").split()
             io = io and [io[0] + int(words[9]), io[1] + int(words[11])]
         except PermissionError:
             io = None
@@ -99,11 +98,6 @@ def usage(found: Iterable[int]) -> dict[str, Any]:
         "user": user / _TICKS, "system": system / _TICKS, "memory": memory * _PAGE, "memory_peak": None,
         "tasks": tasks, "tasks_peak": None, "read": io and io[0], "written": io and io[1],
     }  # fmt: skip
-
-
-def _text(pid: int, name: str) -> str:
-    with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:
-        return file.readall().decode("utf-8", "replace")
 
 
 def send(pid: int, ticks: int, number: int) -> bool:
@@ -127,5 +121,4 @@ def send(pid: int, ticks: int, number: int) -> bool:
 
 def boot_id() -> str:
     """Changes with every boot; pids and start times mean nothing across it."""
-    with open("/proc/sys/kernel/random/boot_id", "rb", buffering=0) as file:
-        return file.readall().decode().strip()
+    return read("/proc/sys/kernel/random/boot_id").strip()

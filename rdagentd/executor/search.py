@@ -21,9 +21,6 @@ from rdagentd.executor.tree import Usage
 ROUNDS = 100
 """Most times that a tree is searched for processes born while it was being stopped."""
 
-_CHILDREN = "/proc/thread-self/children"
-"""Our children, exactly, where the kernel has CONFIG_PROC_CHILDREN (Debian's has); proc(5)."""
-
 Found = dict[int, int]
 """pid → start ticks."""
 
@@ -37,7 +34,6 @@ class Search:
         self._runs = runs
         self._mains = mains
         self._problem = problem
-        self._exact = os.path.exists(_CHILDREN)
 
     def enforces(self) -> dict[str, Any]:
         """Nothing for a run as a whole."""
@@ -93,11 +89,7 @@ class Search:
 
     def look(self) -> None:
         """Finds new strays."""
-        if self._exact:
-            with open(_CHILDREN, "rb", buffering=0) as file:
-                self._adopt_all(map(int, file.readall().split()))
-        else:
-            self._adopt_all(self._children(self._stats()))
+        self._adopt_children(self._stats())
 
     def signal(self, runs: Collection[Run], *numbers: int, group: bool = False) -> None:
         """Signals all that is found at this moment."""
@@ -120,10 +112,12 @@ class Search:
         for pid, ticks in stop(lambda: self._find(runs), self._send).items():
             self._send(pid, ticks, signal.SIGKILL)
 
-    def usage(self, run: Run) -> Usage:
+    def usage(self, runs: Collection[Run]) -> dict[Run, Usage]:
         """The sum over what is found; of those that have ended, what wait4(2) told."""
-        used = proc.usage(self._members((run,)))
-        return used | {"user": used["user"] + run.usage[0], "system": used["system"] + run.usage[1]}
+        used = {run: proc.usage(found) for run, found in self._trees(runs).items()}
+        for run, sums in used.items():
+            sums["user"], sums["system"] = sums["user"] + run.usage[0], sums["system"] + run.usage[1]
+        return used
 
     def total(self, run: Run) -> Usage:
         """Nothing beside that."""
@@ -155,14 +149,11 @@ class Search:
             self.reaped(pid)  # it got another user's rights, which we have not: no run can wait for it
             self.owners[pid] = set()
 
-    def _children(self, stats: dict[int, Stat]) -> list[int]:
+    def _adopt_children(self, stats: dict[int, Stat]) -> None:
         me = os.getpid()
-        return [pid for pid, stat in stats.items() if stat.parent == me]
-
-    def _adopt_all(self, children: Iterable[int]) -> None:
-        for pid in children:
-            if pid not in self._mains and pid not in self.owners:
-                self._adopt(pid, self._whose(pid))
+        for pid, stat in stats.items():
+            if stat.parent == me and pid not in self._mains and pid not in self.owners:
+                self._adopt(pid, self._whose(pid, stat))
 
     def _stats(self, runs: Collection[Run] = ()) -> dict[int, Stat]:
         """Every process, save those of which cheaper questions tell that they are none of `runs`.
@@ -178,10 +169,7 @@ class Search:
                     found[pid] = stat
         return found
 
-    def _whose(self, pid: int) -> set[Run]:
-        stat = proc.stat(pid)
-        if stat is None:
-            return set()
+    def _whose(self, pid: int, stat: Stat) -> set[Run]:
         tag = proc.tag(pid)
         for run in self._runs.values():
             if run.tag == tag or run.pid in (stat.session, stat.group):
@@ -190,19 +178,28 @@ class Search:
 
     def _members(self, runs: Collection[Run]) -> dict[int, Stat]:
         """Everything that belongs to the runs and is found at this moment, parents before children."""
+        return {pid: stat for found in self._trees(runs).values() for pid, stat in found.items()}
+
+    def _trees(self, runs: Collection[Run]) -> dict[Run, dict[int, Stat]]:
+        """The same for each run, by one look at all processes."""
         stats = self._stats(runs)
-        self._adopt_all(self._children(stats))
+        self._adopt_children(stats)
+        mains = {run.pid for run in runs if self._mains.get(run.pid) is run}
         below: dict[int, list[int]] = {}
+        heads: dict[int, list[int]] = {}
         for pid, stat in stats.items():
             below.setdefault(stat.parent, []).append(pid)
-        mains = {run.pid for run in runs if self._mains.get(run.pid) is run}
-        level = [pid for pid, stat in stats.items() if {pid, stat.session, stat.group} & mains]
-        level += [pid for run in runs for pid in self._left.get(run, ())]
-        found: dict[int, Stat] = {}
-        while level:
-            found |= {pid: stats[pid] for pid in level if pid in stats}
-            level = [child for pid in level for child in below.get(pid, ()) if child not in found]
-        return found
+            for main in {pid, stat.session, stat.group} & mains:
+                heads.setdefault(main, []).append(pid)
+        trees = {}
+        for run in runs:
+            level = [*(heads.get(run.pid, ()) if run.pid in mains else ()), *self._left.get(run, ())]
+            found: dict[int, Stat] = {}
+            while level:
+                found |= {pid: stats[pid] for pid in level if pid in stats}
+                level = [child for pid in level for child in below.get(pid, ()) if child not in found]
+            trees[run] = found
+        return trees
 
     def _find(self, runs: Collection[Run]) -> Found:
         return {pid: stat.ticks for pid, stat in self._members(runs).items()}

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from rdagentd.executor.credentials import Credentials
 from rdagentd.executor.directories import Directories
 from rdagentd.executor.environment import read_environment
-from rdagentd.executor.inside import execute
+from rdagentd.executor.files import write
 from rdagentd.executor.proc import TAG, tag_of
 from rdagentd.executor.report import tell_failure, tell_secrets
 from rdagentd.protocol.keys import guessed
@@ -100,7 +100,7 @@ class Spawner:
             os.dup2(fd, number)  # all other descriptors are close-on-exec
         if self.oom:
             yield "oom score"
-            _write("/proc/self/oom_score_adj", b"0")
+            write("/proc/self/oom_score_adj", "0")
         yield "umask"
         os.umask(request["umask"])
         if request["nice"] is not None and request["nice"] != os.getpriority(os.PRIO_PROCESS, 0):
@@ -131,7 +131,7 @@ class Spawner:
         yield f"working directory: {request['cwd']}"
         os.chdir(request["cwd"])
         yield f"exec: {request['argv'][0]}"
-        execute(argv, env)
+        os.execvpe(argv[0], argv, env)
 
 
 def _become(uid: int | None, gid: int | None, groups: list[int] | None) -> Iterator[str]:
@@ -169,9 +169,3 @@ def _confined(request: Request, argv: list[bytes], report: int) -> list[bytes]:
     directory = os.fsencode(request["cwd"])
     inside = [*_PYTHON, b"-c", _INSIDE, b"%d" % os.getpid(), b"%d" % err, directory, *argv]
     return [_BWRAP, *map(os.fsencode, request["sandbox"]), b"--chdir", b"/", b"--", *inside]
-
-
-def _write(path: str, text: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY)
-    os.write(fd, text)
-    os.close(fd)

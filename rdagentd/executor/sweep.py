@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import time
+from contextlib import suppress
 from typing import Any
 
 from rdagentd.executor import cgroup, proc
@@ -59,7 +60,7 @@ def _kill(live: dict[str, list[Any]]) -> Found:
 def _find(live: dict[str, list[Any]]) -> Found:
     """Main processes, their sessions and groups, what carries a tag, and all descendants of these."""
     me = os.getpid()
-    stats = {pid: stat for pid in proc.pids() if pid != me and (stat := proc.stat(pid)) and stat.state != b"Z"}
+    stats = {pid: stat for pid in proc.pids() if pid != me and (stat := proc.stat(pid)) and stat.state != "Z"}
     tags = set(map(proc.tag_of, live))
     mains = {pid: ticks for _, pid, ticks, _, _ in live.values() if pid}
     for pid in list(mains):
@@ -77,23 +78,12 @@ def _find(live: dict[str, list[Any]]) -> Found:
 
 def _wait(killed: Found, deadline: float) -> None:
     """Until all have ended, or the deadline (monotonic seconds)."""
-    poll = select.poll()
-    fds = set()
     for pid, ticks in killed.items():
-        try:
+        with suppress(ProcessLookupError):
             fd = os.pidfd_open(pid)
-        except OSError:
-            continue
-        now = proc.stat(pid)
-        if now is None or now.ticks != ticks:
+            poll = select.poll()
+            poll.register(fd, select.POLLIN)
+            now = proc.stat(pid)
+            if now is not None and now.ticks == ticks:
+                poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
             os.close(fd)
-            continue
-        fds.add(fd)
-        poll.register(fd, select.POLLIN)
-    while fds and (left := deadline - time.monotonic()) > 0:
-        for fd, _ in poll.poll(left * 1000):
-            poll.unregister(fd)
-            fds.discard(fd)
-            os.close(fd)
-    for fd in fds:
-        os.close(fd)

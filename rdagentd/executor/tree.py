@@ -56,8 +56,8 @@ class Tree(Protocol):
     def kill(self, runs: Collection[Run]) -> None:
         """SIGKILL to all of the runs."""
 
-    def usage(self, run: Run) -> Usage:
-        """What a run that lives uses now, and has used so far."""
+    def usage(self, runs: Collection[Run]) -> dict[Run, Usage]:
+        """What runs that live use now, and have used so far."""
 
     def total(self, run: Run) -> Usage:
         """What a run whose end is come has used, beside what wait4(2) told."""

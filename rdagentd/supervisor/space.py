@@ -19,6 +19,9 @@ from rdagentd.model.worker import State, Worker
 TICK = 5.0
 """Seconds between two looks at how full the file system is, while a worker runs that has a quota or a cache."""
 
+REST = 9.0
+"""Times as long as a look took nobody is looked at, however many are due; a `TICK` at most."""
+
 Tend = Callable[[str, CacheDirectory | None], bool]
 
 
@@ -78,7 +81,7 @@ class Space:
             quota = _quota(known.worker)
             if quota is not None and used.get("state", 0) > quota:
                 self._post(ev.QuotaExceeded(name, known.run, used["state"], quota))
-        self._arm(0)
+        self._arm(min(TICK, REST * found.get("took", 0.0)))
 
     def _tell(self, name: str, found: Mapping[str, Any]) -> None:
         files, size = found.get("removed", (0, 0))

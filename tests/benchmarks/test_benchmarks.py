@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # the benchmarks are run from the checkout, not installed
 
 from benchmarks import processes  # noqa: E402
+from benchmarks.__main__ import MEASURES  # noqa: E402
 from benchmarks.bench import workbench  # noqa: E402
+from benchmarks.pairs import apart, in_turn  # noqa: E402
 from benchmarks.report import table  # noqa: E402
 from benchmarks.row import Row  # noqa: E402
 from benchmarks.sample import Sample  # noqa: E402
@@ -52,6 +55,22 @@ def test_table_judges_quotients_and_tells_what_is_missing() -> None:
         "",
         "- rdagentd, lost: too late",
     ]
+
+
+def test_pairs_are_judged_by_the_median_of_their_quotients() -> None:
+    row = Row("speed", "speed", "MB/s", target=0.8, more_is_better=True, over_bare=True)
+    order: list[str] = []
+
+    def way(name: str, values: list[float]) -> Callable[[int], float]:
+        return lambda number: order.append(f"{name}{number}") or values[number]  # type: ignore[func-returns-value]
+
+    pairs = in_turn(range(3), way("ours", [90, 9, 50]), way("bare", [100, 10, 500]))
+    assert order == ["ours0", "bare0", "bare1", "ours1", "ours2", "bare2"], "neither is always the first"
+    results = apart({"speed": pairs})
+    assert (results["rdagentd"]["speed"], results["bare limit"]["speed"]) == ((9, 50, 90), (10, 100, 500))
+    assert row.judged(results["rdagentd"], results["bare limit"]) == 0.9
+    text = table([row], {"rdagentd": "rdagentd 1"}, results, {})
+    assert "| 50 (17.2–82) = 0.9 × | 100 (28–420) | ≥ 0.8 × bare | yes (0.9 ×) |" in text
 
 
 @pytest.mark.parametrize("compiler", [True, False])
@@ -96,8 +115,9 @@ def run(*options: str) -> str:
 
 
 @pytest.mark.slow
-def test_every_measure_runs() -> None:
-    assert "not measured" not in run("--peer", "rdagentd", "--peer", "supervisor")
+@pytest.mark.parametrize("measure", MEASURES)
+def test_every_measure_runs_by_itself(measure: str) -> None:
+    assert "not measured" not in run("--peer", "rdagentd", "--peer", "supervisor", "--measure", measure)
 
 
 @pytest.mark.slow

@@ -222,6 +222,32 @@ def test_another_daemon_at_the_same_proxy_leaves_them_alone(bench: Bench, tmp_pa
         other.close()
 
 
+def test_containers_get_the_gpus_that_their_run_has_on_lease_and_no_others(bench: Bench) -> None:
+    with bench.config.open("a") as config:
+        config.write('[host]\ngpus = ["0", "1"]\n')
+    client = bench.start()
+    client.submit("first", "sleep", "1000", requests={"gpus": 1})
+    client.wait("first", until="running")
+    script = (
+        f"docker create --gpus all {IMAGE} true && echo there; docker create {IMAGE} true; docker run --gpus all {IMAGE} true;"
+        f" docker create --gpus device=0 {IMAGE} true; docker create --gpus 2 {IMAGE} true; exec sleep 1000"
+    )
+    submit(client, script, requests={"gpus": 1})
+    eventually(lambda: client.log("w").count(b"cannot use GPUs") == 2, "all answers")
+    said = client.log("w").decode()
+    assert "cannot use GPUs (0): leased to this run: 1" in said and "cannot use GPUs (2): leased to this run: 1" in said
+    assert "could not select device driver" in said, "the engine itself, which has no GPU here"
+    seen = [bench.engine.call("GET", f"/containers/{one['Id']}/json") for one in bench.containers()]
+    given = [[asked["DeviceIDs"] for asked in one["HostConfig"]["DeviceRequests"] or []] for one in seen]
+    assert sorted(given) == [[], [["1"]], [["1"]]]
+    assert all("NVIDIA_VISIBLE_DEVICES=1" in one["Config"]["Env"] for one in seen)
+    submit(client, f"docker create --gpus all {IMAGE} true; docker create {IMAGE} true && exec sleep 1000", name="none")
+    eventually(lambda: len(bench.containers()) == 4, "a container without any")
+    assert b"cannot use GPUs (all): none is leased to this run; the worker needs requests.gpus" in client.log("none")
+    newest = bench.engine.call("GET", f"/containers/{bench.containers()[0]['Id']}/json")
+    assert "NVIDIA_VISIBLE_DEVICES=void" in newest["Config"]["Env"]
+
+
 # --- nobody there -----------------------------------------------------------------------------------------------------
 
 

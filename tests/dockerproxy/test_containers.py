@@ -36,6 +36,14 @@ REFUSED: dict[str, Any] = {
     "devices": {"Devices": [{"PathOnHost": "/dev/sda", "PathInContainer": "/dev/sda", "CgroupPermissions": "rwm"}]},
     "device rules": {"DeviceCgroupRules": ["a *:* rwm"]},
     "a GPU that is not leased": {"DeviceRequests": [{"DeviceIDs": ["2"], "Capabilities": [["gpu"]]}]},
+    "a GPU that is not leased beside one that is": {"DeviceRequests": [{"DeviceIDs": ["1", "2"], "Capabilities": [["gpu"]]}]},
+    "all GPUs and another": {"DeviceRequests": [{"DeviceIDs": ["all", "2"], "Capabilities": [["gpu"]]}]},
+    "a GPU in the second request": {
+        "DeviceRequests": [{"Count": 1, "Capabilities": [["gpu"]]}, {"DeviceIDs": ["2"], "Capabilities": [["gpu"]]}]
+    },
+    "GPUs by number and by id": {"DeviceRequests": [{"Count": 1, "DeviceIDs": ["0"], "Capabilities": [["gpu"]]}]},
+    "no GPU at all": {"DeviceRequests": [{"Driver": "nvidia", "Capabilities": [["gpu"]]}]},
+    "a device that is no GPU": {"DeviceRequests": [{"Count": 1, "Capabilities": [["gpu"], ["tpu"]]}]},
     "too many GPUs": {"DeviceRequests": [{"Count": 3, "Capabilities": [["gpu"]]}]},
     "another driver's device": {"DeviceRequests": [{"Driver": "cdi", "DeviceIDs": ["x=all"], "Capabilities": [["gpu"]]}]},
     "options of the driver": {"DeviceRequests": [{"Count": 1, "Capabilities": [["gpu"]], "Options": {"a": "b"}}]},
@@ -147,6 +155,7 @@ def test_a_plain_container_gets_all_that_the_rules_say(behind: Behind) -> None:
     assert got == {
         "Image": "a",
         "Labels": {"my": "own", **LABELS},
+        "Env": ["NVIDIA_VISIBLE_DEVICES=0,1"],
         "HostConfig": {
             "NetworkMode": "default", "Memory": 512 * MIB, "MemorySwap": 512 * MIB, "PidsLimit": 100, "NanoCpus": 2 * 10**9,
             "ShmSize": 64 * MIB, "CgroupParent": PARENT, "CapDrop": ["MKNOD"],
@@ -187,6 +196,14 @@ def test_a_plain_container_gets_all_that_the_rules_say(behind: Behind) -> None:
             {"DeviceRequests": [{"Capabilities": [["gpu"]], "DeviceIDs": ["0", "1"]}]},
         ),
         (
+            {"DeviceRequests": [{"Driver": "nvidia", "Count": 1, "Capabilities": [["compute", "gpu"]], "Options": {}}]},
+            {"DeviceRequests": [{"Driver": "nvidia", "Capabilities": [["compute", "gpu"]], "DeviceIDs": ["0"]}]},
+        ),
+        (
+            {"DeviceRequests": [{"Count": 0, "Capabilities": [["gpu"]], "DeviceIDs": ["1"]}]},
+            {"DeviceRequests": [{"Capabilities": [["gpu"]], "DeviceIDs": ["1"]}]},
+        ),
+        (
             {"PortBindings": {"80/tcp": [{"HostPort": "19900"}]}},
             {"PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "19900"}]}},
         ),
@@ -202,6 +219,61 @@ def test_what_is_asked_is_given_as_far_as_the_rules_go(
         **plain,
         **given,
     }
+
+
+@pytest.mark.parametrize(
+    ("leased", "asked", "given"),
+    [
+        (("3", "5"), [], "3,5"),
+        (("3", "5"), ["all"], "3,5"),
+        (("3", "5"), ["5"], "5"),
+        (("3", "5"), ["0", "3"], "3"),  # the last one counts
+        (("3", "5"), ["none"], "void"),
+        ((), [], "void"),
+        ((), ["all"], "void"),
+        ((), ["void"], "void"),
+    ],
+)
+def test_a_runtime_that_gives_gpus_by_a_variable_gives_leased_ones(
+    make: Callable[..., Behind], leased: tuple[str, ...], asked: list[str], given: str
+) -> None:
+    behind = make(gpus=leased)
+    body = {
+        "Image": "a",
+        "Env": ["A=b", *(f"NVIDIA_VISIBLE_DEVICES={one}" for one in asked), "NVIDIA_VISIBLE_DEVICES_X"],
+    }
+    got = behind.passed("POST", CREATE, body).document["Env"]
+    assert got == ["A=b", "NVIDIA_VISIBLE_DEVICES_X", f"NVIDIA_VISIBLE_DEVICES={given}"]
+
+
+def test_the_variable_agrees_with_what_is_asked_for_in_the_other_way(make: Callable[..., Behind]) -> None:
+    behind = make(gpus=("3", "5"))
+    asked = {"DeviceRequests": [{"DeviceIDs": ["5"], "Capabilities": [["gpu"]]}]}
+    got = behind.passed("POST", CREATE, {"Image": "a", "HostConfig": asked}).document
+    assert got["Env"] == ["NVIDIA_VISIBLE_DEVICES=5"]
+
+
+@pytest.mark.parametrize(
+    ("leased", "body", "message"),
+    [
+        ((), {"HostConfig": {"DeviceRequests": [{"Count": -1, "Capabilities": [["gpu"]]}]}},
+         "cannot use GPUs (all): none is leased to this run; the worker needs requests.gpus"),
+        (("1",), {"HostConfig": {"DeviceRequests": [{"Count": 2, "Capabilities": [["gpu"]]}]}},
+         "cannot use GPUs (2): leased to this run: 1"),
+        (("1", "4"), {"HostConfig": {"DeviceRequests": [{"DeviceIDs": ["0"], "Capabilities": [["gpu"]]}]}},
+         "cannot use GPUs (0): leased to this run: 1, 4"),
+        (("1",), {"Env": ["NVIDIA_VISIBLE_DEVICES=0,1"]}, "cannot use GPUs (0, 1): leased to this run: 1"),
+        (("1",), {"Env": ["NVIDIA_VISIBLE_DEVICES=nvidia.com/gpu=all"]},
+         "cannot use GPUs (nvidia.com/gpu=all): leased to this run: 1"),
+    ],
+)  # fmt: skip
+def test_gpus_that_are_not_leased_are_refused_in_words(
+    make: Callable[..., Behind], leased: tuple[str, ...], body: dict[str, Any], message: str
+) -> None:
+    behind = make(gpus=leased)
+    answer = behind.ask("POST", CREATE, {"Image": "a", **body})
+    assert (answer.status, answer.message) == (403, message)
+    assert behind.engine.got == []
 
 
 @pytest.mark.parametrize(

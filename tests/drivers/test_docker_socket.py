@@ -16,6 +16,7 @@ from rdagentd.drivers.docker_socket import SocketDriver
 from rdagentd.drivers.identity import Identity
 from rdagentd.drivers.socket_rules import SHM, TASKS, Granted, rules_of
 from rdagentd.model.isolation import Isolation
+from rdagentd.model.requests import Requests
 from rdagentd.model.run import Exit, ExitKind, Run
 from rdagentd.model.spec import Limits, Spec, Stop
 from rdagentd.model.worker import Worker
@@ -418,6 +419,14 @@ def test_containers_may_have_what_the_run_may_have(limits: Limits, expected: dic
     rules = rules_of(worker, Identity(1000, 1001, [], {}), 0, Granted(("/data",), ("none",)))
     assert {name: rules[name] for name in expected} == expected
     assert (rules["uid"], rules["gid"], rules["owned"], rules["binds"]) == (1000, 1001, ["/home/alice"], ["/data"])
+
+
+@pytest.mark.parametrize(("held", "gpus"), [(0, []), (("0", "3"), ["0", "3"])])
+def test_containers_may_have_the_gpus_that_the_run_has_on_lease(held: int | tuple[str, ...], gpus: list[str]) -> None:
+    worker = evolve(
+        WORKER, spec=evolve(SPEC, requests=Requests(gpus=2)), run=Run("r", "w", 1, holds=Requests(gpus=held))
+    )
+    assert rules_of(worker, Identity(1000, 1001, [], {}), 0, Granted())["gpus"] == gpus
 
 
 def test_who_runs_as_the_executors_user_has_its_socket() -> None:

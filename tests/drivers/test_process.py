@@ -22,7 +22,7 @@ from rdagentd.model.worker import Worker
 from rdagentd.protocol import frames
 
 HELLO: dict[str, Any] = {
-    "notice": "hello", "epoch": "e1", "boot_id": "b", "pid": 77, "incarnation": 1, "version": __version__, "runs": [],
+    "notice": "hello", "epoch": "e1", "pid": 77, "version": __version__, "runs": [],
     "exits": [],
 }  # fmt: skip
 STARTED: dict[str, Any] = {

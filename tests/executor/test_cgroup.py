@@ -152,7 +152,7 @@ def test_what_the_files_of_the_controllers_say(tmp_path: Path) -> None:
     for name, text in said.items():
         (place / name).write_text(text)
     tree, run = cgroup.Cgroups(str(tmp_path), None), Run("r", "w", 0.0)  # type: ignore[arg-type]
-    assert tree.usage(run) == {
+    assert tree.usage((run,))[run] == {
         "user": 1.5, "system": 0.5, "memory": 4096, "memory_peak": 8192, "tasks": 3, "tasks_peak": 7, "read": 11,
         "written": 22,
     }  # fmt: skip

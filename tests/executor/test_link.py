@@ -20,8 +20,7 @@ from tests.executor.conftest import TIMEOUT, Client, Executor, lines_of, needs_r
 def test_hello(executor: Executor) -> None:
     assert executor.client is not None
     hello = executor.client.ask("hello", "hello")
-    assert hello["pid"] == executor.pid and hello["incarnation"].startswith(f"{executor.pid}.")
-    assert hello["boot_id"] == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert hello["pid"] == executor.pid
     assert len(hello["epoch"]) == 32 and hello["version"] and hello["runs"] == [] and hello["exits"] == []
 
 

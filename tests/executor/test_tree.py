@@ -101,6 +101,29 @@ def test_linger_zero_kills_at_once(executor: Executor) -> None:
     assert left_of(executor) == []
 
 
+def test_what_runs_use_is_told_of_each_by_itself(executor: Executor) -> None:
+    assert executor.client is not None
+    trees = {}
+    for name, children in (("a", 0), ("b", 3)):
+        sleeps = 'daemon(["sleep", "1000"]);' * children
+        script = f"{HEAD}{sleeps}print('there', flush=True); time.sleep(1000)"
+        trees[executor.spawn(PYTHON, "-c", script, worker=name)] = 1 + children
+        lines_of(executor, 1 + children, name)
+    executor.client.send("usage", runs=[*trees, "unknown"])
+    told = executor.client.wait("usage")["runs"]
+    assert {run: used["tasks"] for run, used in told.items()} == trees
+
+
+def test_for_any_number_of_runs_all_processes_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[list[int]] = []
+    real = proc.pids
+    monkeypatch.setattr(proc, "pids", lambda: looks.append(real()) or looks[-1])
+    runs = {str(number): Run(str(number), "w", 0.0) for number in range(50)}
+    used = search.Search(runs, {}, "").usage(runs.values())
+    assert len(used) == 50 and all(sums["tasks"] == 0 for sums in used.values())
+    assert len(looks) == 1
+
+
 @pytest.mark.parametrize("way", ["search"])
 def test_a_nameless_orphan_stays_until_its_last_possible_run_ends(executor: Executor) -> None:
     assert executor.client is not None
@@ -220,10 +243,7 @@ def test_sigterm_ends_all_and_leaves(executor: Executor) -> None:
     assert not executor.path.exists()
 
 
-def test_where_the_kernel_lists_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """CONFIG_PROC_CHILDREN, in the place of a scan: the list is told by a file of the same form."""
-    monkeypatch.setattr(search, "_CHILDREN", str(tmp_path / "children"))
-    (tmp_path / "children").write_text("")
+def test_a_stray_belongs_to_whose_mark_it_has_or_to_those_that_lived_when_it_was_born() -> None:
     runs = {name: Run(name, "w", 0.0) for name in "ab"}
     mains: dict[int, Run] = {}
     family = search.Search(runs, mains, "")
@@ -236,9 +256,11 @@ def test_where_the_kernel_lists_children(tmp_path: Path, monkeypatch: pytest.Mon
         mains[main] = runs["a"]
         for pid in (main, marked, nameless):
             exec_done(pid)
-        (tmp_path / "children").write_text(f"{main} {marked} {nameless} ")
         family.look()
-        assert family.owners == {marked: {runs["b"]}, nameless: {runs["a"]}}
+        assert (family.owners[marked], family.owners[nameless]) == (
+            {runs["b"]},
+            {runs["a"]},
+        ) and main not in family.owners
         assert family.left(runs["a"]) and family.left(runs["b"])
         assert set(family.reaped(marked)) == {runs["b"]} and not family.left(runs["b"])
     finally:

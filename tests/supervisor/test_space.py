@@ -13,7 +13,7 @@ from rdagentd.model.directories import CacheDirectory, StateDirectory
 from rdagentd.model.run import Run
 from rdagentd.model.spec import Spec
 from rdagentd.model.worker import State, Worker
-from rdagentd.supervisor.space import Space
+from rdagentd.supervisor.space import TICK, Space
 
 
 def a_worker(name: str, state: State = State.RUNNING, run: str = "r1", **fields: Any) -> Worker:
@@ -35,8 +35,10 @@ class World:
             self.asked.append((worker, cache))
         return self.answers
 
-    def tell(self, worker: str, state: int = 0, removed: tuple[int, int] = (0, 0), problem: str = "") -> None:
-        found = {"used": {"state": state}, "removed": removed, "took": 0.0} if not problem else {}
+    def tell(
+        self, worker: str, state: int = 0, removed: tuple[int, int] = (0, 0), problem: str = "", took: float = 0.0
+    ) -> None:
+        found = {"used": {"state": state}, "removed": removed, "took": took} if not problem else {}
         self.space.tended({"worker": worker, "problem": problem, **found})
 
 
@@ -73,6 +75,25 @@ def test_a_run_that_has_begun_is_looked_at_and_only_one_at_a_time() -> None:
         assert world.asked[2:] == [("a", None)]
 
     assert play(act).events == []
+
+
+def test_between_two_looks_there_is_a_rest_in_proportion_to_the_last_one() -> None:
+    async def act(world: World) -> None:
+        for name in "abc":
+            world.space.follow(a_worker(name))
+        await turn()
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        world.tell("a", took=0.01)
+        while len(world.asked) < 2:
+            await asyncio.sleep(0)
+        assert 0.09 <= loop.time() - begin < TICK
+        world.tell("b", took=1000.0)
+        assert world.space._timer is not None and world.space._timer.when() <= loop.time() + TICK, (
+            "however long it took"
+        )
+
+    play(act)
 
 
 def test_too_much_is_told_of_the_run_that_was_looked_at() -> None:

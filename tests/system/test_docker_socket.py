@@ -88,8 +88,10 @@ def run_of(machine: Machine, name: str) -> str:
 
 
 def test_the_containers_are_in_a_slice_of_the_run_and_end_with_it(machine: Machine) -> None:
-    submit(machine, "stays", "stay", stop={"grace": 5})
+    submit(machine, "stays", "stay", stop={"grace": 5}, limits={"memory": "1G", "tasks": 100, "cpu": 1})
     slice_ = f"rdagentd-{run_of(machine, 'stays')}.slice"
+    together = machine.check(f"cd /sys/fs/cgroup/rdagentd.slice/{slice_} && cat memory.max pids.max cpu.max")
+    assert together.split() == [str(1 << 30), "100", "100000", "100000"]
     tasks = machine.check(f"find /sys/fs/cgroup/rdagentd.slice/{slice_} -name cgroup.procs -exec cat {{}} +").split()
     assert len(tasks) == 2
     machine.check("rdagentctl pause stays")
@@ -98,6 +100,7 @@ def test_the_containers_are_in_a_slice_of_the_run_and_end_with_it(machine: Machi
     become(machine, "running")
     machine.check("rdagentctl stop stays --wait", timeout=300)
     assert left(machine) == []
+    machine.check("! find /run/systemd/system.control -name 'rdagentd-*' 2>/dev/null | grep .")
 
 
 def test_a_container_has_no_more_memory_than_its_worker(machine: Machine) -> None:
