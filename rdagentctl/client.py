@@ -159,7 +159,7 @@ class Client:
         return messages
 
     def _read(self, deadline: float | None) -> bytes:
-        """Some bytes. A TimeoutError is one of OSError, but means something else."""
+        """Some bytes. TimeoutError and BrokenPipeError are of OSError, but mean something else."""
         assert self._socket is not None
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
@@ -169,8 +169,10 @@ class Client:
         try:
             if self.interrupted:
                 raise KeyboardInterrupt
+            if left is None:
+                _wait_for(self._socket)
             data = self._socket.recv(_CHUNK)
-        except TimeoutError:
+        except (TimeoutError, BrokenPipeError):
             raise
         except OSError as error:
             self.close()
@@ -248,6 +250,21 @@ def _connect(path: str) -> _socket.socket:
             "Start it with: systemctl start rdagentd, or: rdagentd up --state-dir DIR"
         ) from None
     return connection
+
+
+def _wait_for(connection: _socket.socket) -> None:
+    """Waits for the daemon's word. Raises BrokenPipeError if nobody reads ours any more: `logs -f | grep -m 1` is to end."""
+    import select
+
+    poll = select.poll()
+    poll.register(1, 0)  # a pipe without a reader: POLLERR, poll(2)
+    poll.register(connection, select.POLLIN)
+    found = dict(poll.poll())
+    while connection.fileno() not in found:
+        if found.get(1, 0) & select.POLLERR:
+            raise BrokenPipeError
+        poll.unregister(1)  # closed before we began, or a terminal that is gone: no reason to end
+        found = dict(poll.poll())
 
 
 def _words(error: OSError) -> str:

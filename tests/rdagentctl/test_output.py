@@ -156,3 +156,14 @@ def test_events_go_on_with_the_next_daemon(fake: FakeDaemon) -> None:
     assert [json.loads(line)["seq"] for line in out.splitlines()] == [1, 2, 3]
     assert asked[0]["since"] in (1, 2)  # the second may still have been under way
     assert asked[0]["tail"] is None
+
+
+def test_who_follows_ends_when_nobody_reads_any_more(fake: FakeDaemon) -> None:
+    fake.answers = {"logs": lambda args: Stream(items((0, b"one\n")), then="stay")}
+    following = subprocess.Popen(
+        [*CTL, "--socket", fake.path, "logs", "web", "--follow"], stdout=subprocess.PIPE, env=environment()
+    )
+    assert following.stdout is not None
+    assert following.stdout.readline() == b"one\n"
+    following.stdout.close()
+    assert following.wait(50) == 141
