@@ -27,7 +27,16 @@ from rdagentd.drivers.docker_engine import Engine, EngineAwayError, EngineRefuse
 from rdagentd.drivers.docker_log import LogHome, RunLog
 from rdagentd.drivers.docker_ports import Ports, is_conflict
 from rdagentd.drivers.docker_pull import Progress
-from rdagentd.drivers.docker_state import State, could_not_start, exit_of, gone, never_began, state_of, used_of
+from rdagentd.drivers.docker_state import (
+    State,
+    begun_perhaps,
+    could_not_start,
+    exit_of,
+    gone,
+    never_began,
+    state_of,
+    used_of,
+)
 from rdagentd.drivers.identity import UnknownUserError, identify
 from rdagentd.drivers.limits import Unmet
 from rdagentd.model.container import Pull
@@ -184,8 +193,10 @@ class DockerDriver:
             run = await self._known(state)
             runs[run.id] = run
             if state.is_over:
-                seen = not state.is_doubtful or await engine.saw_end(container)
+                seen = not state.is_doubtful or await engine.saw("die", container)
                 ended.append(await self._settled(engine, run, state, seen))
+            elif state.is_waiting and not await engine.saw("create", container):
+                ended.append(self._ended(run, begun_perhaps()))
             else:
                 held.append(self._held(run, state))
                 waiting += [run] if state.is_waiting else []
@@ -550,7 +561,12 @@ class DockerDriver:
         """A run that did not begin: nothing of it is left."""
         if run.container is not None:
             await self._there().remove(run.container)
-        self._tell_end(run, EndedRun(run.worker, run.id, ended, None, None, run.log.ends() if run.log else {}))
+        self._tell_end(run, self._ended(run, ended))
+
+    def _ended(self, run: _Run, ended: Exit) -> EndedRun:
+        """An end of which the engine told nothing."""
+        run.ended = EndedRun(run.worker, run.id, ended, None, None, run.log.ends() if run.log else {}, run.started)
+        return run.ended
 
     # --- while it runs ------------------------------------------------------------------------------------------------
 
@@ -638,12 +654,7 @@ class DockerDriver:
     async def _end(self, engine: Engine, run: _Run, state: State | None) -> None:
         if state is None:
             await asyncio.to_thread(_finish, run)
-            self._tell_end(
-                run,
-                EndedRun(
-                    run.worker, run.id, gone(run.code), None, None, run.log.ends() if run.log else {}, run.started
-                ),
-            )
+            self._tell_end(run, self._ended(run, gone(run.code)))
         else:
             self._tell_end(run, await self._settled(engine, run, state))
 

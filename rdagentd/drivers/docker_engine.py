@@ -117,14 +117,15 @@ class Engine:
             if error.status not in (404, 409):
                 raise
 
-    async def saw_end(self, container: str) -> bool:
-        """Whether a container that is over ended since the engine was started: then it remembers that, unless so much has
-        happened that it may have forgotten."""
+    async def saw(self, action: str, container: str) -> bool:
+        """Whether something has happened to a container since the engine was started: then the engine remembers it, unless so
+        much has happened that it may have forgotten.
+        """
 
         def ask() -> bool:
             events = list(self._client.events(since="1", until=now_cursor(), decode=True))
-            died = {event.get("Actor", {}).get("ID") for event in events if event.get("Action") == "die"}
-            return len(events) >= _REMEMBERED or container in died
+            found = {event.get("Actor", {}).get("ID") for event in events if event.get("Action") == action}
+            return len(events) >= _REMEMBERED or container in found
 
         return await self._call(ask)
 

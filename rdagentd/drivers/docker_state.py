@@ -141,6 +141,12 @@ def never_began(signal: str) -> Exit:
     return Exit(ExitKind.SIGNAL, signal=signal, reason=f"ended by {signal} before its container began")
 
 
+def begun_perhaps() -> Exit:
+    """A container that was made by an engine before the one that says that it was not started: that one may have done so, and
+    died before it noted it (met with 20.10: the program ran)."""
+    return Exit(ExitKind.LOST, reason="lost: Docker was restarted before it had started it, or had noted that it did")
+
+
 def gone(code: int | None) -> Exit:
     """A container that somebody else removed. code: what the engine's last word about it was, None if nobody heard it."""
     said = "nobody saw how it ended" if code is None else f"the last that was heard is exit code {code}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import random
 import select
@@ -133,14 +132,11 @@ class Story:
             found = self.bench.engine.call("GET", "/containers/json?all=1")
             raise AssertionError(f"daemon and engine do not agree: {self.client.status()}, {found}") from None
 
-    def met(self, run: dict[str, Any], numbers: tuple[signal.Signals, ...]) -> bool:
-        """Whether the engine was ended by one of these signals while a run lasted. Nobody may know when that was over."""
-        if run["started_at"] is None:
-            return False
-        over = run["ended_at"] or math.inf
-        return any(
-            run["started_at"] <= until and began <= over for number, began, until in self.ends if number in numbers
-        )
+    def met(self, taken: dict[str, float], numbers: set[signal.Signals], run: dict[str, Any]) -> bool:
+        """Whether the engine was ended by one of these signals between the start of a run, as far as that is known, and the
+        moment when the daemon came to know of its end."""
+        since, until = run["started_at"] or 0.0, taken[run["id"]]
+        return any(since <= over and began <= until for number, began, over in self.ends if number in numbers)
 
 
 @pytest.mark.crash
@@ -169,8 +165,9 @@ def test_nothing_is_doubled_or_forgotten_in_containers(
     client.wait(*names)
     eventually(lambda: bench.engine.call("GET", "/containers/json?all=1") == [], "no container to be left")
     accounts = account.Accounts(client, daemon.state / "state.db")
-    unseen = partial(story.met, numbers=(signal.SIGKILL, signal.SIGTERM))
-    harmed = partial(story.met, numbers=(signal.SIGKILL,))
+    taken = account.taken(accounts.database)
+    unseen = partial(story.met, taken, {signal.SIGKILL, signal.SIGTERM})
+    harmed = partial(story.met, taken, {signal.SIGKILL})
     for name in names:
         own = account.own_runs(story.own, name)
         _check_turns(story.own / name)

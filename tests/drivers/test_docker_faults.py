@@ -19,6 +19,7 @@ from rdagentd.model.worker import Worker
 from tests.between import Between
 from tests.drivers.test_conformance import Told, settled
 from tests.engine import IMAGE, Engine, unavailable
+from tests.harness import eventually
 
 WAITS = Waits(patience=2, grace=1, pulse=0.5)
 
@@ -227,6 +228,32 @@ def test_an_end_that_the_engine_missed_is_not_told_as_success(bench: Bench) -> N
         assert "may not have seen how it ended" in ended.exit.reason
 
     bench.talk(test)
+
+
+def test_a_run_that_an_engine_may_have_started_before_it_died_is_not_started_again(bench: Bench) -> None:
+    """Killed at that moment it has forgotten that it did; here it did not, and nobody can tell."""
+
+    class Late(Between):
+        def late_there(self, request: bytes) -> float:
+            return 60.0 if b"/start HTTP" in request else 0.0
+
+    between = Late(bench.directory, bench.engine.socket)
+
+    async def test(driver: DockerDriver, told: Told) -> None:
+        async with between:
+            await told.hello()
+            driver.spawn(bench.worker("exit 0", "forgot1"))
+            await asyncio.to_thread(eventually, bench.containers, "the container")
+            await asyncio.to_thread(bench.engine.stop, signal.SIGKILL)
+            await asyncio.to_thread(bench.engine.start)
+            ended = await told.end("forgot1")
+            assert ended.exit.kind is ExitKind.LOST
+            assert ended.exit.reason == "lost: Docker was restarted before it had started it, or had noted that it did"
+            driver.ack("forgot1")
+            await settled(driver)
+            assert bench.containers() == [] and bench.began() == []
+
+    bench.talk(test, between.socket)
 
 
 def test_an_end_that_the_engine_alone_saw_is_believed(bench: Bench) -> None:
