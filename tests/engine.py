@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-from tests.harness import alive
+from tests.harness import alive, eventually
 
 IMAGE = "busybox:test"
 NEEDED = ("dockerd", "containerd", "runc", "iptables", "unshare", "busybox")
@@ -44,6 +44,8 @@ class Engine:
         self.directory = Path(tempfile.mkdtemp(prefix="engine-"))
         self.socket = self.directory / "docker.sock"
         self._arguments = arguments
+        self._settings = self.directory / "daemon.json"
+        self._settings.write_text("{}")
         self._network = network
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -62,7 +64,8 @@ class Engine:
         """Starts dockerd; returns once it says that it is ready."""
         command = [
             *("dockerd", "--data-root", str(self.directory / "data"), "--exec-root", str(self.directory / "exec")),
-            *("--pidfile", str(self.directory / "pid"), "-H", self.host, "--log-level", "warn", *self._arguments),
+            *("--pidfile", str(self.directory / "pid"), "-H", self.host, "--log-level", "warn"),
+            *("--config-file", str(self._settings), *self._arguments),
         ]
         if self._network:
             script = 'busybox ip link set lo up && exec "$@"'
@@ -90,6 +93,12 @@ class Engine:
         with contextlib.suppress(FileNotFoundError):
             if not alive(int(pidfile.read_text())):
                 pidfile.unlink()
+
+    def keep_containers(self, keeps: bool) -> None:
+        """Whether containers live on when dockerd ends, now and after later starts."""
+        self._settings.write_text(json.dumps({"live-restore": keeps}))
+        os.kill(self.pid, signal.SIGHUP)
+        eventually(lambda: self.call("GET", "/info")["LiveRestoreEnabled"] is keeps, "the engine to read its settings")
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Ends dockerd with a signal (SIGTERM takes the containers along) and waits until it is gone."""
@@ -134,6 +143,7 @@ class Engine:
         self.remove_containers()
         self.stop()
         self._end_containerd()
+        self._end_shims()
         mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
         for mount in sorted(mounts, reverse=True):  # what a killed engine left
             if Path(mount).is_relative_to(self.directory):
@@ -152,6 +162,14 @@ class Engine:
                 os.kill(pid, signal.SIGTERM)
                 select.select([gone], [], [], 30)
                 os.close(gone)
+
+    def _end_shims(self) -> None:
+        """An engine that was killed while it started a container forgets that one's shim."""
+        address = str(self.directory / "exec/containerd/containerd.sock").encode()
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):  # gone meanwhile
+                if entry.name.isdigit() and address in (entry / "cmdline").read_bytes().split(b"\0"):
+                    os.kill(int(entry.name), signal.SIGKILL)
 
     def __enter__(self) -> Self:
         try:

@@ -27,7 +27,16 @@ from rdagentd.drivers.docker_engine import Engine, EngineAwayError, EngineRefuse
 from rdagentd.drivers.docker_log import LogHome, RunLog
 from rdagentd.drivers.docker_ports import Ports, is_conflict
 from rdagentd.drivers.docker_pull import Progress
-from rdagentd.drivers.docker_state import State, could_not_start, exit_of, gone, never_began, state_of, used_of
+from rdagentd.drivers.docker_state import (
+    State,
+    begun_perhaps,
+    could_not_start,
+    exit_of,
+    gone,
+    never_began,
+    state_of,
+    used_of,
+)
 from rdagentd.drivers.identity import UnknownUserError, identify
 from rdagentd.drivers.limits import Unmet
 from rdagentd.model.container import Pull
@@ -184,7 +193,10 @@ class DockerDriver:
             run = await self._known(state)
             runs[run.id] = run
             if state.is_over:
-                ended.append(await self._settled(engine, run, state))
+                seen = not state.is_doubtful or await engine.saw("die", container)
+                ended.append(await self._settled(engine, run, state, seen))
+            elif state.is_waiting and not await engine.saw("create", container):
+                ended.append(self._ended(run, begun_perhaps()))
             else:
                 held.append(self._held(run, state))
                 waiting += [run] if state.is_waiting else []
@@ -228,15 +240,23 @@ class DockerDriver:
             self._early.append((engine, None))
 
     def _gone(self, engine: Engine, error: EngineAwayError) -> None:
-        """The engine is away: all that is under way is given up, and said again by the core when it is back."""
-        if self._engine is not engine:
-            return
+        """The engine is away."""
+        if self._engine is engine:
+            self._begin_anew(engine)
+            self._tell_trouble(error)
+
+    def _begin_anew(self, engine: Engine) -> None:
+        """All that is under way is given up, and said again by the core when there is a connection again."""
         self._engine = None
         engine.close()
         for task in self._tasks:
             task.cancel()
-        self._tell_trouble(error)
         self._connecting = asyncio.get_running_loop().create_task(self._connect())
+
+    async def _meet(self, engine: Engine, run: str, container: str) -> None:
+        """A container of which the core may not know: asked for over an earlier connection, and made only now."""
+        if await engine.inspect(container) is not None and run not in self._runs and engine is self._engine:
+            self._begin_anew(engine)
 
     def _tell_trouble(self, error: Exception) -> None:
         """Says what is wrong, and since when; the same is not said twice."""
@@ -541,7 +561,12 @@ class DockerDriver:
         """A run that did not begin: nothing of it is left."""
         if run.container is not None:
             await self._there().remove(run.container)
-        self._tell_end(run, EndedRun(run.worker, run.id, ended, None, None, run.log.ends() if run.log else {}))
+        self._tell_end(run, self._ended(run, ended))
+
+    def _ended(self, run: _Run, ended: Exit) -> EndedRun:
+        """An end of which the engine told nothing."""
+        run.ended = EndedRun(run.worker, run.id, ended, None, None, run.log.ends() if run.log else {}, run.started)
+        return run.ended
 
     # --- while it runs ------------------------------------------------------------------------------------------------
 
@@ -607,6 +632,8 @@ class DockerDriver:
         self._cursor = cursor(event.get("timeNano", 0) or time.time_ns())
         about = event.get("Actor", {}).get("Attributes", {})
         run = self._runs.get(about.get(labels.RUN, ""))
+        if run is None and event.get("Action") == "create" and labels.ORIGIN not in about:
+            self._in_background(self._meet(engine, about.get(labels.RUN, ""), event["Actor"]["ID"]))
         if run is not None and event.get("Action") == "oom":
             run.oom.set()
         if run is None or event.get("Action") not in ("die", "destroy"):
@@ -627,12 +654,7 @@ class DockerDriver:
     async def _end(self, engine: Engine, run: _Run, state: State | None) -> None:
         if state is None:
             await asyncio.to_thread(_finish, run)
-            self._tell_end(
-                run,
-                EndedRun(
-                    run.worker, run.id, gone(run.code), None, None, run.log.ends() if run.log else {}, run.started
-                ),
-            )
+            self._tell_end(run, self._ended(run, gone(run.code)))
         else:
             self._tell_end(run, await self._settled(engine, run, state))
 
@@ -642,7 +664,7 @@ class DockerDriver:
             run.log.close()
         self._listener.ended(ended)
 
-    async def _settled(self, engine: Engine, run: _Run, state: State) -> EndedRun:
+    async def _settled(self, engine: Engine, run: _Run, state: State, seen: bool = True) -> EndedRun:
         """The end of a container, once all of its output is here."""
         if run.follower is not None:
             await asyncio.wait({run.follower}, timeout=self._waits.patience)
@@ -655,7 +677,7 @@ class DockerDriver:
         state = await self._judged(engine, run, state)
         started = run.started or (self._held(run, state) if state.began is not None else None)
         ends = run.log.ends() if run.log else {}
-        run.ended = EndedRun(run.worker, run.id, exit_of(state), state.ended, None, ends, started)
+        run.ended = EndedRun(run.worker, run.id, exit_of(state, seen), state.ended, None, ends, started)
         return run.ended
 
     async def _judged(self, engine: Engine, run: _Run, state: State) -> State:

@@ -28,6 +28,9 @@ _PULLS = 4
 _SILENCE = 120.0
 """Seconds without a word after which fetching an image is given up."""
 
+_REMEMBERED = 256
+"""Events that an engine keeps in memory (moby, daemon/events)."""
+
 _PIECE = 64 << 10
 
 _FOLLOWED = 64
@@ -113,6 +116,18 @@ class Engine:
         except EngineRefusedError as error:
             if error.status not in (404, 409):
                 raise
+
+    async def saw(self, action: str, container: str) -> bool:
+        """Whether something has happened to a container since the engine was started: then the engine remembers it, unless so
+        much has happened that it may have forgotten.
+        """
+
+        def ask() -> bool:
+            events = list(self._client.events(since="1", until=now_cursor(), decode=True))
+            found = {event.get("Actor", {}).get("ID") for event in events if event.get("Action") == action}
+            return len(events) >= _REMEMBERED or container in found
+
+        return await self._call(ask)
 
     async def stats(self, container: str) -> dict[str, Any]:
         """What a container uses now."""

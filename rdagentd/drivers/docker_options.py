@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rdagentd.drivers.limits import Unmet
 from rdagentd.model.container import Container, Network
 from rdagentd.model.requests import Requests
-from rdagentd.model.spec import Limits, Log, Rlimit, Spec
+from rdagentd.model.spec import Limits, Log, Rlimit, Spec, Stop
 from rdagentd.model.worker import Worker
 from rdagentd.protocol import labels
 from rdagentd.protocol.keys import guessed
@@ -80,7 +81,7 @@ def container_config(
         f"RDAGENTD_PORT_{port.partition('/')[0]}": str(number)
         for port, number in zip(container.ports, ports, strict=True)
     }
-    environment = {"RDAGENTD_RUN": run.id, **leased, **spec.environment}
+    environment = {**spec.environment, "RDAGENTD_WORKER": worker.name, "RDAGENTD_RUN": run.id, **leased}
     config: dict[str, Any] = {
         "Image": container.image,
         "User": container.user if container.user is not None else user,
@@ -94,6 +95,7 @@ def container_config(
             **({REDACT: "=".join(name for name, _ in secrets_in(spec))} if spec.log.redact else {}),
         },
         "HostConfig": _host_config(container, spec.limits, facts, ports) | _gpus(run.holds),
+        **_stop(spec.stop),
         "ExposedPorts": {port: {} for port in container.ports},
         "AttachStdout": False,
         "AttachStderr": False,
@@ -132,6 +134,12 @@ def _host_config(
             for port, leased in zip(container.ports, ports, strict=True)
         }
     return config
+
+
+def _stop(stop: Stop) -> dict[str, Any]:
+    """How the engine ends it, if it does so by itself: one that leaves in order takes its containers along."""
+    patience = stop.interval * (len(stop.signals) - 1) + stop.grace
+    return {"StopSignal": stop.signals[0], "StopTimeout": math.ceil(patience)} if stop.signals else {"StopTimeout": 0}
 
 
 def _mount(volume: str) -> dict[str, Any]:

@@ -42,6 +42,12 @@ class State:
         return self.status in ("exited", "dead", "removing") or (self.status == "created" and bool(self.error))
 
     @property
+    def is_doubtful(self) -> bool:
+        """Whether the engine may have made up the exit code: of a container that it finds ended, and without a record of how,
+        when it is started, it says 0 or 255 (met with 20.10)."""
+        return self.code in (0, 255) and not self.oom
+
+    @property
     def is_unexplained(self) -> bool:
         """Whether it was killed within a memory limit, and not (yet) for exceeding it."""
         return self.code == _SIGNALLED + signals.SIGKILL and self.memory > 0 and not self.oom
@@ -79,8 +85,11 @@ def _seconds(text: str) -> float | None:
     return moment.timestamp() + float(f"0.{fraction or 0}")
 
 
-def exit_of(state: State) -> Exit:
-    """How a container ended. The engine tells a signal as 128 more than its number, and so does a shell: both are one here."""
+def exit_of(state: State, seen: bool = True) -> Exit:
+    """How a container ended. The engine tells a signal as 128 more than its number, and so does a shell: both are one here.
+
+    seen: the engine was there when it ended.
+    """
     if state.began is None:
         return could_not_start("container", state.error or "the engine did not start it")
     number = state.code - _SIGNALLED
@@ -91,6 +100,9 @@ def exit_of(state: State) -> Exit:
         return Exit(ExitKind.OUT_OF_MEMORY, code=code, signal=signal, reason=f"out of memory: {_limit(state)}; {main}")
     if signal is not None:
         return Exit(ExitKind.SIGNAL, signal=signal, reason=f"killed by {signal}")
+    if state.is_doubtful and not seen:
+        text = f"lost: Docker was restarted, and may not have seen how it ended; it says exit code {state.code}"
+        return Exit(ExitKind.LOST, code=state.code, reason=text)
     said = f" ({state.error})" if state.error else ""
     return Exit(ExitKind.CODE, code=state.code, reason=f"exited with code {state.code}{said}")
 
@@ -127,6 +139,12 @@ def could_not_start(stage: str, reason: str) -> Exit:
 def never_began(signal: str) -> Exit:
     """A run that was ended while its image was fetched, or before its container was started."""
     return Exit(ExitKind.SIGNAL, signal=signal, reason=f"ended by {signal} before its container began")
+
+
+def begun_perhaps() -> Exit:
+    """A container that was made by an engine before the one that says that it was not started: that one may have done so, and
+    died before it noted it (met with 20.10: the program ran)."""
+    return Exit(ExitKind.LOST, reason="lost: Docker was restarted before it had started it, or had noted that it did")
 
 
 def gone(code: int | None) -> Exit:

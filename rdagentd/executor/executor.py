@@ -213,7 +213,7 @@ class Executor:
         if fd == self._wake:
             self._signalled()
         elif fd in self._reports:
-            self._reported(self._reports[fd])
+            self.reported(self._reports[fd])
         elif fd == self.pipes.epoll.fileno():
             self._pump()
         elif fd in self._tended:
@@ -263,7 +263,7 @@ class Executor:
             for log in logs:
                 self.grew(log.worker, log.stream, log.end)
 
-    def _reported(self, run: Run) -> None:
+    def reported(self, run: Run) -> None:
         """The child has come as far as exec, or tells why not."""
         if self._hear(run):
             if report.heir(run.told):  # it waited for the end of bwrap, before its exec
@@ -273,12 +273,15 @@ class Executor:
 
     def _hear(self, run: Run) -> bool:
         """What the child tells; whether that was all."""
-        try:
-            text = os.read(run.report, 1 << 16)
-        except BlockingIOError:
-            return False
-        run.told = report.kept(run.told + text)
-        return not text
+        with suppress(BlockingIOError):
+            for _ in range(
+                2
+            ):  # all that a pipe holds; that it is closed. Not until then: whoever fills it would hold us up
+                text = os.read(run.report, 1 << 16)
+                if not text:
+                    return True
+                run.told = report.kept(run.told + text)
+        return False
 
     def _conclude(self, run: Run) -> None:
         """Nothing more is told: it has started, or not."""

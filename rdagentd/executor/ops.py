@@ -169,6 +169,8 @@ def _run(executor: Executor, op: str, request: Notice) -> Run:
 
 def _signal(executor: Executor, request: Notice) -> None:
     run, number = _run(executor, "signal", request), request["signal"]
+    if run.report >= 0:  # where much happens at once, nobody may have heard that the exec is past
+        executor.reported(run)
     if request["scope"] != "main" or run.report >= 0:  # before the exec it is what becomes the main process, all of it
         executor.tree.signal((run,), number, group=request["scope"] == "group")
     elif run.status is None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
@@ -17,8 +16,10 @@ from rdagentd.model.container import Container, DriverName, Pull
 from rdagentd.model.run import ExitKind, Run
 from rdagentd.model.spec import Limits, Spec
 from rdagentd.model.worker import Worker
+from tests.between import Between
 from tests.drivers.test_conformance import Told, settled
 from tests.engine import IMAGE, Engine, unavailable
+from tests.harness import eventually
 
 WAITS = Waits(patience=2, grace=1, pulse=0.5)
 
@@ -31,52 +32,6 @@ def weak() -> Iterator[Engine]:
         pytest.skip(reason)
     with Engine() as engine:
         yield engine
-
-
-class Between:
-    """A proxy between driver and engine. delay: seconds before each answer; swallow: a request, by its first line, whose answer
-    is lost once: it reaches the engine, and the connection is closed."""
-
-    def __init__(self, directory: Path, engine: Engine) -> None:
-        self.socket = directory / "between.sock"
-        self.delay = 0.0
-        self.swallow = b""
-        self.swallowed = 0
-        self._engine = engine
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_unix_server(self._serve, self.socket)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            source, sink = await asyncio.open_unix_connection(self._engine.socket)
-            lost = asyncio.Event()
-            await asyncio.gather(self._there(reader, sink, lost), self._back(source, writer, lost))
-
-    async def _there(self, reader: asyncio.StreamReader, sink: asyncio.StreamWriter, lost: asyncio.Event) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(1 << 16):
-                if self.swallow and self.swallow in data.split(b"\r\n", 1)[0]:
-                    self.swallow = b""
-                    self.swallowed += 1
-                    lost.set()
-                sink.write(data)
-                await sink.drain()
-        sink.close()
-
-    async def _back(self, source: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event) -> None:
-        with contextlib.suppress(OSError):
-            while data := await source.read(1 << 16):
-                if lost.is_set():
-                    break
-                await asyncio.sleep(self.delay)
-                writer.write(data)
-                await writer.drain()
-        writer.close()
 
 
 class Bench:
@@ -142,7 +97,7 @@ def test_a_request_whose_answer_is_lost_leads_to_one_container_that_runs_once(
         await settled(driver)
         assert bench.containers() == []
 
-    between = Between(bench.directory, bench.engine)
+    between = Between(bench.directory, bench.engine.socket)
 
     async def both(driver: DockerDriver, told: Told) -> None:
         async with between:
@@ -151,8 +106,33 @@ def test_a_request_whose_answer_is_lost_leads_to_one_container_that_runs_once(
     bench.talk(both, between.socket)
 
 
+def test_a_container_that_is_made_when_nobody_waits_for_it_any_more_is_told(bench: Bench) -> None:
+    """A request that lay in the socket of a stuck engine is carried out after the next connection has looked at everything."""
+
+    class Late(Between):
+        def late_there(self, request: bytes) -> float:
+            return WAITS.patience + 1.5 if b"/containers/create" in request else 0.0
+
+    between = Late(bench.directory, bench.engine.socket)
+
+    async def test(driver: DockerDriver, told: Told) -> None:
+        async with between:
+            await told.hello()
+            driver.spawn(bench.worker("exit 0", "stale1"))
+            await told.until(lambda: told.count("connected") == 2, "the second connection")
+            assert told.held == {} and bench.containers() == []
+            await told.until(lambda: "stale1" in told.held, "the container to be told")
+            driver.kill("stale1")  # it has no owner by now
+            assert (await told.end("stale1")).exit.signal == "SIGKILL"
+            driver.ack("stale1")
+            await settled(driver)
+            assert bench.containers() == [] and bench.began() == []
+
+    bench.talk(test, between.socket)
+
+
 def test_a_slow_engine_is_waited_for(bench: Bench) -> None:
-    between = Between(bench.directory, bench.engine)
+    between = Between(bench.directory, bench.engine.socket)
     between.delay = 0.3
 
     async def test(driver: DockerDriver, told: Told) -> None:
@@ -227,6 +207,69 @@ def test_an_engine_that_comes_back_is_asked_what_became_of_the_runs(bench: Bench
         assert bench.began() == ["again1", "again2"]
 
     bench.talk(test)
+
+
+def test_an_end_that_the_engine_missed_is_not_told_as_success(bench: Bench) -> None:
+    """It dies with all that watches the container; when it is back it says that the exit code was 0, or 255."""
+
+    async def test(driver: DockerDriver, told: Told) -> None:
+        await told.hello()
+        driver.spawn(bench.worker("exec sleep 600", "missed1"))
+        held = await told.start("missed1")
+        pid = bench.engine.call("GET", f"/containers/{held.container}/json")["State"]["Pid"]
+        shim = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        assert b"containerd-shim" in Path(f"/proc/{shim}/cmdline").read_bytes()
+        await asyncio.to_thread(bench.engine.stop, signal.SIGKILL)
+        for process in (shim, pid):
+            os.kill(process, signal.SIGKILL)
+        await asyncio.to_thread(bench.engine.start)
+        ended = await told.end("missed1")
+        assert ended.exit.kind is ExitKind.LOST and ended.exit.code in (0, 255)
+        assert "may not have seen how it ended" in ended.exit.reason
+
+    bench.talk(test)
+
+
+def test_a_run_that_an_engine_may_have_started_before_it_died_is_not_started_again(bench: Bench) -> None:
+    """Killed at that moment it has forgotten that it did; here it did not, and nobody can tell."""
+
+    class Late(Between):
+        def late_there(self, request: bytes) -> float:
+            return 60.0 if b"/start HTTP" in request else 0.0
+
+    between = Late(bench.directory, bench.engine.socket)
+
+    async def test(driver: DockerDriver, told: Told) -> None:
+        async with between:
+            await told.hello()
+            driver.spawn(bench.worker("exit 0", "forgot1"))
+            await asyncio.to_thread(eventually, bench.containers, "the container")
+            await asyncio.to_thread(bench.engine.stop, signal.SIGKILL)
+            await asyncio.to_thread(bench.engine.start)
+            ended = await told.end("forgot1")
+            assert ended.exit.kind is ExitKind.LOST
+            assert ended.exit.reason == "lost: Docker was restarted before it had started it, or had noted that it did"
+            driver.ack("forgot1")
+            await settled(driver)
+            assert bench.containers() == [] and bench.began() == []
+
+    bench.talk(test, between.socket)
+
+
+def test_an_end_that_the_engine_alone_saw_is_believed(bench: Bench) -> None:
+    async def begin(driver: DockerDriver, told: Told) -> None:
+        await told.hello()
+        driver.spawn(bench.worker("sleep 1; exit 0", "alone1"))
+        await told.start("alone1")
+
+    async def take_up(driver: DockerDriver, told: Told) -> None:
+        await told.hello()
+        assert (await told.end("alone1")).exit.reason == "exited with code 0"
+
+    bench.talk(begin)
+    found = bench.containers()[0]["Id"]
+    bench.engine.call("POST", f"/containers/{found}/wait")
+    bench.talk(take_up)
 
 
 def test_an_engine_that_is_absent_at_first_is_found_when_it_comes(bench: Bench) -> None:

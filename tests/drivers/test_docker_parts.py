@@ -17,7 +17,7 @@ from rdagentd.drivers.docker_state import exit_of, state_of
 from rdagentd.model.container import Container, DriverName, Network
 from rdagentd.model.requests import NOTHING, Requests
 from rdagentd.model.run import ExitKind, Run
-from rdagentd.model.spec import Limits, Log, Rlimit, Spec
+from rdagentd.model.spec import Limits, Log, Rlimit, Spec, Stop
 from rdagentd.model.worker import Worker
 from rdagentd.supervisor.logs import LogReader
 
@@ -34,10 +34,22 @@ def asked(
 # --- what is asked for ------------------------------------------------------------------------------------------------
 
 
+def test_an_engine_that_takes_containers_along_ends_them_as_their_spec_says() -> None:
+    config = asked(Container("image"), stop=Stop(("SIGINT", "SIGINT", "SIGTERM"), interval=2, grace=10.5))
+    assert (config["StopSignal"], config["StopTimeout"]) == ("SIGINT", 15)
+    config = asked(Container("image"), stop=Stop((), grace=10))
+    assert (config.get("StopSignal"), config["StopTimeout"]) == (None, 0)
+
+
+def test_the_variables_that_say_who_it_is_are_ours_alone() -> None:
+    config = asked(Container("image"), environment={"A": "1", "RDAGENTD_RUN": "x", "RDAGENTD_WORKER": "y"})
+    assert sorted(config["Env"]) == ["A=1", "RDAGENTD_RUN=r1", "RDAGENTD_WORKER=w"]
+
+
 def test_nothing_is_given_that_was_not_asked_for() -> None:
     config = asked(Container("image"))
     assert "Cmd" not in config and "Entrypoint" not in config and "WorkingDir" not in config
-    assert (config["User"], config["Env"]) == ("7:8", ["RDAGENTD_RUN=r1"])
+    assert (config["User"], config["Env"]) == ("7:8", ["RDAGENTD_WORKER=w", "RDAGENTD_RUN=r1"])
     host = config["HostConfig"]
     assert (host["CapDrop"], host["CapAdd"], host["SecurityOpt"]) == (["ALL"], [], ["no-new-privileges"])
     assert (host["NetworkMode"], host["RestartPolicy"], host["Init"]) == ("bridge", {"Name": "no"}, True)
@@ -144,6 +156,16 @@ def test_ends_are_told_apart(code: int, state: dict[str, Any], kind: ExitKind, s
     ended = exit_of(state_of(container("exited", code, **state)))
     assert (ended.kind, ended.signal, ended.reason) == (kind, signal, reason)
     assert ended.code == (None if signal else code)
+
+
+@pytest.mark.parametrize("code", [0, 255])
+def test_a_code_that_the_engine_may_have_made_up_is_not_believed(code: int) -> None:
+    """It says 0 or 255 of an end that it missed; any other it was told."""
+    ended = exit_of(state_of(container("exited", code)), seen=False)
+    assert (ended.kind, ended.code) == (ExitKind.LOST, code)
+    assert ended.reason == f"lost: Docker was restarted, and may not have seen how it ended; it says exit code {code}"
+    assert exit_of(state_of(container("exited", 3)), seen=False).reason == "exited with code 3"
+    assert exit_of(state_of(container("exited", 143)), seen=False).kind is ExitKind.SIGNAL
 
 
 def test_what_was_made_and_not_started_is_no_end() -> None:

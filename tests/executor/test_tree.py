@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from rdagentd.executor import proc, search
 from rdagentd.executor.run import Run
+from rdagentd.protocol.frames import pack
 from tests.cgroups import WAYS, is_frozen
 from tests.executor.conftest import PYTHON, SYSTEM_PYTHON, TIMEOUT, Executor, ended, lines_of, needs_root, state_of
 
@@ -275,3 +277,16 @@ def exec_done(pid: int) -> None:
     while Path(f"/proc/{pid}/comm").read_text() != "sleep\n":
         assert time.monotonic() < deadline
         time.sleep(0.001)
+
+
+def test_a_signal_to_a_program_that_the_executor_has_not_heard_of_yet_spares_its_children(executor: Executor) -> None:
+    """It comes in one batch with the start and others: the exec is long past, and nobody had the time to hear of it."""
+    assert executor.client is not None
+    program = 'trap "echo main" TERM; sleep 0.5 & wait $!; wait $!; echo "child $?"'
+    request = executor.request("sh", "-c", program)
+    batch = [pack({"op": "spawn", **request})]
+    batch += [pack({"op": "spawn", **executor.request("true", worker="other")}) for _ in range(14)]
+    batch += [pack({"op": "signal", "run": request["run"], "signal": signal.SIGTERM, "scope": "main"})]
+    executor.client.socket.sendall(b"".join(batch))
+    ended = executor.client.wait("exited", run=request["run"])
+    assert ended["signal"] == "SIGTERM" or executor.log() == b"main\nchild 0\n"
