@@ -1,23 +1,30 @@
-"""A worker that starts containers: Debian's engine, cgroup v2, the packaged units. One machine's life, in this order."""
+"""Debian's engine, cgroup v2, the packaged units: limits of containers (the rows of docs/limits.md), and workers that start
+containers of their own. One machine's life, in this order."""
 
 import json
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.limits import containers, page
+from tests.limits.place import Place
+from tests.limits.row import Row, Story
+
 from .machine import Machine
+from .rows import between, prepare, tried
 
 AGENT = """
 import docker, sys, time
 client = docker.from_env()
-for number in range(2):
+for number in range(int(sys.argv[2])):
     client.containers.run("box", ["sleep", "1000"], detach=True, network_mode="none", mem_limit="48g", shm_size="16g")
 print("grown", flush=True)
-if sys.argv[1:] == ["stay"]:
+if sys.argv[1] == "stay":
     time.sleep(1000)
-if sys.argv[1:] == ["eat"]:
+if sys.argv[1] == "eat":
     eater = client.containers.run("box", ["sh", "-c", "head -c 200m /dev/zero | tail"], detach=True, network_mode="none")
     eater.wait()
     print(eater.attrs["State"]["OOMKilled"] or client.api.inspect_container(eater.id)["State"]["OOMKilled"], flush=True)
@@ -27,7 +34,12 @@ import docker, io, subprocess, tarfile
 file = io.BytesIO()
 with tarfile.open(fileobj=file, mode="w") as tar:
     tar.add("/bin/busybox", "bin/busybox")
-    for name in ("sh", "sleep", "head", "tail"):
+    for name, mode in (("etc", 0o755), ("tmp", 0o1777)):
+        directory = tarfile.TarInfo(name)
+        directory.type, directory.mode = tarfile.DIRTYPE, mode
+        tar.addfile(directory)
+    tar.add("/etc/passwd", "etc/passwd")
+    for name in set(subprocess.check_output(["busybox", "--list"], text=True).split()) - {"busybox"}:
         link = tarfile.TarInfo("bin/" + name)
         link.type, link.linkname = tarfile.SYMTYPE, "busybox"
         tar.addfile(link)
@@ -42,11 +54,11 @@ def installed(machine: Machine, package: Path) -> None:
     machine.check("apt-get -q=2 update")
     machine.check("apt-get -q=2 --yes install docker.io busybox-static", timeout=900)
     machine.check(f"apt-get -q=2 --yes install /root/{package.name}", timeout=600)
-    machine.check("useradd --create-home --groups rdagentd member")
+    prepare(machine)
     machine.put("/root/import.py", IMPORT.encode())
     machine.check("systemctl start docker && python3 /root/import.py", timeout=300)
     machine.put("/usr/local/bin/agent.py", AGENT.encode())
-    machine.put("/etc/rdagentd/conf.d/docker.toml", b'[docker]\nusers = ["member"]\n')
+    machine.put("/etc/rdagentd/conf.d/docker.toml", b'[docker]\nusers = ["member"]\n[groups.default]\nslots = 4\n')
     machine.check("systemctl enable --now rdagentd-docker-proxy && rdagentctl reload")
 
 
@@ -77,10 +89,10 @@ def left(machine: Machine) -> list[str]:
     return [*containers.splitlines(), *slices.splitlines()]
 
 
-def become(machine: Machine, state: str) -> None:
-    """Returns once both containers are in a state."""
+def become(machine: Machine, state: str, number: int) -> None:
+    """Returns once so many containers are in a state."""
     count = f"len([one for one in docker.APIClient().containers() if one['State'] == '{state}'])"
-    script = f"import docker\nwhile {count} < 2: pass"
+    script = f"import docker\nwhile {count} < {number}: pass"
     machine.check(f"timeout 180 python3 -c {shlex.quote(script)}", timeout=200)
 
 
@@ -90,28 +102,42 @@ def run_of(machine: Machine, name: str) -> str:
     return str(rows[0]["run"]["id"])
 
 
-def test_the_containers_are_in_a_slice_of_the_run_and_end_with_it(machine: Machine) -> None:
-    submit(machine, "stays", "stay", stop={"grace": 5})
+@pytest.fixture(scope="module")
+def stories(machine: Machine, installed: None) -> dict[str, Story]:
+    """What became of all containers that try; few at a time, because starting one takes seconds here."""
+    return tried(machine, "root", Place(added=('user = "member"', 'container.image = "box"')), containers.ROWS)
+
+
+@pytest.mark.parametrize("row", containers.ROWS, ids=lambda row: row.worker)
+def test_a_limit_holds_and_why_says_so(stories: dict[str, Story], row: Row) -> None:
+    page.told(containers.TITLE, containers.ROWS, row, stories[row.worker])
+
+
+def test_five_containers_are_in_a_slice_of_the_run_pause_with_it_and_are_killed_with_it(
+    machine: Machine, say: Callable[[str], None], release: str
+) -> None:
+    submit(machine, "stays", "stay", "5")
     slice_ = f"rdagentd-{run_of(machine, 'stays')}.slice"
     tasks = machine.check(f"find /sys/fs/cgroup/rdagentd.slice/{slice_} -name cgroup.procs -exec cat {{}} +").split()
-    assert len(tasks) == 2
+    assert len(tasks) == 5
     machine.check("rdagentctl pause stays")
-    become(machine, "paused")
+    become(machine, "paused", 5)
     machine.check("rdagentctl resume stays")
-    become(machine, "running")
-    machine.check("rdagentctl stop stays --wait", timeout=300)
+    become(machine, "running", 5)
+    machine.check("rdagentctl kill stays --wait --timeout 5m", timeout=330)
     assert left(machine) == []
+    say(f"{release}: a run and its 5 containers ended in {between(machine, 'stays', 'killing', 'exited'):.1f} s")
 
 
 def test_a_container_has_no_more_memory_than_its_worker(machine: Machine) -> None:
-    submit(machine, "eats", "eat", limits={"memory": "96M", "swap": 0}, stop={"grace": 1})
+    submit(machine, "eats", "eat", "2", limits={"memory": "96M", "swap": 0}, stop={"grace": 1})
     machine.run("rdagentctl wait eats --timeout 5m", timeout=330)
     assert machine.check("rdagentctl logs eats").split() == ["grown", "True"]
     assert left(machine) == []
 
 
 def test_a_restart_of_the_daemon_leaves_them_alone_and_a_stop_takes_them_along(machine: Machine) -> None:
-    submit(machine, "lasts", "stay", stop={"grace": 5})
+    submit(machine, "lasts", "stay", "2", stop={"grace": 5})
     before = left(machine)
     assert len(before) == 3
     machine.check("systemctl restart rdagentd", timeout=120)
