@@ -40,9 +40,23 @@ def names() -> Iterator[dict[str, str]]:
 _ROOTS = {"/srv/open": "/srv", "/srv/own": "/srv", "/opt/open": "/opt"}
 
 
-def without_swap() -> dict[str, str]:
-    """What a host without swap space lacks."""
-    return {} if len(Path("/proc/swaps").read_text().splitlines()) > 1 else {"swap": "this host has no swap space"}
+def lacks() -> dict[str, str]:
+    """What this host does not have of what rows need."""
+    try:
+        files = enforced()
+    except pytest.skip.Exception:
+        files = frozenset()
+    needed = {need for row in processes.ROWS for need in row.needs if "." in need}
+    found = {need: f"the cgroups of this host have no {need}" for need in needed - files}
+    found["egress"] = "rules for ports are loaded by a unit of the package"
+    if len(Path("/proc/swaps").read_text().splitlines()) < 2:
+        found["swap"] = "this host has no swap space"
+    disk = os.stat("/var/tmp").st_dev
+    if not Path(f"/sys/dev/block/{os.major(disk)}:{os.minor(disk)}").exists():
+        found["disk"] = "/var/tmp is not on a disk of this host"
+    if not shutil.which("bwrap", path="/usr/bin"):
+        found["bwrap"] = "bubblewrap is not installed"
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +64,7 @@ def of_processes(
     names: dict[str, str],
 ) -> Iterator[tuple[Place, dict[str, Story]]]:
     """What became of each."""
-    missing = {row.needs for row in processes.ROWS if "." in row.needs} - enforced()
-    lacks = {need: f"the cgroups of this host have no {need}" for need in missing}
-    lacks |= {"egress": "rules for ports are loaded by a unit of the package"}
-    place = Place(names, ('user = "nobody"',), lacks)
+    place = Place(names, ('user = "nobody"',), lacks())
     directory = Path(tempfile.mkdtemp(prefix="rdagentd-test-"))
     daemon = LiveDaemon(directory)
     client = daemon.start()
@@ -70,7 +81,7 @@ def of_containers(
     tmp_path_factory: pytest.TempPathFactory, names: dict[str, str], engine: Engine
 ) -> Iterator[tuple[Place, dict[str, Story]]]:
     """What became of each."""
-    place = Place(names, ('user = "nobody"', f'container.image = "{IMAGE}"'), without_swap())
+    place = Place(names, ('user = "nobody"', f'container.image = "{IMAGE}"'), lacks())
     directory = tmp_path_factory.mktemp("containers")
     (directory / "rdagentd.toml").write_text(f'[docker]\nsocket = "{engine.socket}"\n')
     daemon = LiveDaemon(directory)
@@ -85,7 +96,7 @@ def tried(client: Client, place: Place, rows: Sequence[Row]) -> dict[str, Story]
     """All that are possible here, side by side."""
     stories, names = {}, []
     for row in rows:
-        if row.needs in place.lacks:
+        if place.lack(row):
             continue
         document = {"where": row.name, "base": None, "document": tomllib.loads(place.document(row))}
         try:
@@ -114,8 +125,8 @@ def test_a_container_is_held_as_the_page_says(row: Row, of_containers: tuple[Pla
 
 def compared(title: str, rows: Sequence[Row], row: Row, found: tuple[Place, dict[str, Story]]) -> None:
     place, stories = found
-    if row.needs in place.lacks:
-        pytest.skip(place.lacks[row.needs])
+    if lack := place.lack(row):
+        pytest.skip(lack)
     page.told(title, rows, row, stories[row.worker])
 
 

@@ -26,6 +26,10 @@ class Place:
             "\n".join([f"[worker.{row.worker}]", self._here(command), *map(self._here, row.asked), *self.added]) + "\n"
         )
 
+    def lack(self, row: Row) -> str | None:
+        """Why a row cannot be tried here."""
+        return next((self.lacks[need] for need in row.needs if need in self.lacks), None)
+
     def told(self, story: Story) -> Story:
         """The same in the words of the rows."""
         back = {here: name for name, here in self.names.items()}

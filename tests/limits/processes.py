@@ -143,22 +143,23 @@ def used_up(story: Story) -> str:
 ROWS = (
     Row(
         "memory", ('limits.memory = "64M"', "limits.swap = 0"), "fills 256 MiB",
-        python(EATER, "256"), "out_of_memory", to_its_limit, "memory.max",
+        python(EATER, "256"), "out_of_memory", to_its_limit, ("memory.max",),
     ),
     Row(
         "memory, of a child", ('limits.memory = "64M"', "limits.swap = 0"), "its child fills 256 MiB",
-        ("sh", "-c", '"$@"; echo went on', "sh", *python(EATER, "256")), "out_of_memory", to_its_limit, "memory.max",
+        ("sh", "-c", '"$@"; echo went on', "sh", *python(EATER, "256")), "out_of_memory", to_its_limit, ("memory.max",),
     ),
     Row(
         "swap", ('limits.memory = "64M"', 'limits.swap = "64M"'), "fills 96 MiB, then 256 MiB",
-        python(EATER, "96", "256"), "out_of_memory", to_its_limit, "memory.swap.max",
+        python(EATER, "96", "256"), "out_of_memory", to_its_limit, ("memory.swap.max", "swap"),
     ),
-    Row("cpu", ("limits.cpu = 0.5",), "three processes compute, 1 s each", python(BURNER), "0", share, "cpu.max"),
-    Row("cpuset", ('limits.cpuset = "1"',), "asks for all CPUs", python(CHOOSER), "0", needs="cpuset.cpus"),
-    Row("tasks", ("limits.tasks = 16",), "forks 50 children", python(FORKER), "0", needs="pids.max"),
+    Row("cpu", ("limits.cpu = 0.5",), "three processes compute, 1 s each", python(BURNER), "0", share, ("cpu.max",)),
+    Row("cpuset", ('limits.cpuset = "0"',), "asks for all CPUs", python(CHOOSER), "0", needs=("cpuset.cpus",)),
+    Row("tasks", ("limits.tasks = 16",), "forks 50 children", python(FORKER), "0", needs=("pids.max",)),
     Row(
         "io", ('limits.io_max = [{ path = "/var/tmp", write = "4M" }]',), "writes 12 MiB, past the cache",
-        ("dd", "if=/dev/zero", "of=/var/tmp/io", "bs=1M", "count=12", "oflag=direct", "status=none"), "0", rate, "io.max",
+        ("dd", "if=/dev/zero", "of=/var/tmp/io", "bs=1M", "count=12", "oflag=direct", "status=none"), "0", rate,
+        ("io.max", "disk"),
     ),
     Row("fsize", ('limits.fsize = "1M"',), "writes a file of 4 MiB", python(WRITER, "/srv/own/fsize"), "SIGXFSZ"),
     Row(
@@ -181,24 +182,27 @@ ROWS = (
     Row(
         "shm", ('limits.memory = "64M"', "limits.swap = 0", "isolation.private_tmp = true"), "writes 256 MiB to /dev/shm",
         ("dd", "if=/dev/zero", "of=/dev/shm/file", "bs=1M", "count=256", "status=none"), "out_of_memory", to_its_limit,
-        "memory.max",
+        ("memory.max", "bwrap"),
     ),
-    Row("network", ("isolation.network = false",), "connects to a server on this host", python(CALLER, "7777"), "0"),
+    Row(
+        "network", ("isolation.network = false",), "connects to a server on this host", python(CALLER, "7777"), "0",
+        needs=("bwrap",),
+    ),
     Row(
         "ports", ('isolation.preset = "strict"', "isolation.network = true", "isolation.egress = [443]"),
-        "connects to two servers", python(CALLER, "443", "7777"), "0", needs="egress",
+        "connects to two servers", python(CALLER, "443", "7777"), "0", needs=("egress", "bwrap"),
     ),
     Row(
         "files", ("isolation.read_only_system = true",), "writes where everybody may",
-        python(TOUCHER, "/opt/open", "/etc", "/srv/open"), "0",
+        python(TOUCHER, "/opt/open", "/etc", "/srv/open"), "0", needs=("bwrap",),
     ),
     Row(
         "directories",
         ('isolation.preset = "strict"', 'isolation.read_only = ["/srv/open"]', 'isolation.read_write = ["/srv/own"]'),
-        "writes where everybody may", python(TOUCHER, "/srv/own", "/srv/open", "/opt/open"), "0",
+        "writes where everybody may", python(TOUCHER, "/srv/own", "/srv/open", "/opt/open"), "0", needs=("bwrap",),
     ),
     Row(
         "privileges", ("isolation.no_new_privileges = true",), "runs a set-user-ID program of root",
-        python(BECOMER, "/opt/open/id"), "0",
+        python(BECOMER, "/opt/open/id"), "0", needs=("bwrap",),
     ),
 )  # fmt: skip

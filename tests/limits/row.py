@@ -60,7 +60,7 @@ class Row:
     command: tuple[str, ...]
     end: str
     measured: Callable[[Story], str] = nothing_more
-    needs: str = ""
+    needs: tuple[str, ...] = ()
 
     @property
     def worker(self) -> str:

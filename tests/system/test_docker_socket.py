@@ -68,10 +68,10 @@ def submit(machine: Machine, name: str, *words: str, **spec: Any) -> None:
     lines = "".join(f"{key} = {toml(value)}\n" for key, value in fields.items())
     machine.put(f"/tmp/{name}.toml", lines.encode())
     machine.check(f"chmod a+r /tmp/{name}.toml && runuser -u member -- rdagentctl apply /tmp/{name}.toml")
-    grown = (
-        f"until rdagentctl logs {name} | grep -q grown; do rdagentctl logs {name} --follow | grep -q -m 1 grown; done"
-    )
-    machine.check(f"timeout 300 sh -c {shlex.quote(grown)}", timeout=330)
+    grown = f"until rdagentctl logs {name} | grep -q grown; do rdagentctl status {name} >/dev/null || exit; done"
+    machine.run(f"rdagentctl wait {name} --for running --timeout 2m", timeout=150)
+    told = machine.run(f"timeout 300 sh -c {shlex.quote(grown)}", timeout=330)
+    assert told.code == 0, (told, machine.run(f"rdagentctl why {name}; rdagentctl logs {name}"))
 
 
 def toml(value: Any) -> str:
