@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rdagentd.dockerproxy import control
 from rdagentd.dockerproxy.proxy import Proxy
+from rdagentd.dockerproxy.served import PASSABLE
 from rdagentd.dockerproxy.streams import shut
 
 STACK = 512 << 10
@@ -24,7 +25,8 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     threading.stack_size(STACK)
     try:
-        options.runtime_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        options.runtime_dir.mkdir(parents=True, exist_ok=True)
+        options.runtime_dir.chmod(PASSABLE)
         options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         proxy = Proxy(str(options.engine), options.runtime_dir, options.state_dir / "runs.json")
         proxy.start()

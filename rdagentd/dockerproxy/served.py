@@ -24,6 +24,10 @@ MAX_CONNECTIONS = 512
 """Of one run at a time. `docker run` holds three."""
 
 
+PASSABLE = 0o755
+"""Mode of the directories above a socket, whatever our umask says: its user must come there."""
+
+
 class Served:
     """One run's socket, `<directory>/<run>/docker.sock`. The directory is ours: no path leads through one of the agent's.
 
@@ -41,7 +45,8 @@ class Served:
 
     def open(self) -> None:
         """Begins to listen. Raises OSError."""
-        self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.chmod(PASSABLE)
         self.path.unlink(missing_ok=True)
         mask = os.umask(0o177)
         try:

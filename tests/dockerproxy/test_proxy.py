@@ -39,7 +39,7 @@ class Program:
             [sys.executable, "-m", "rdagentd", "docker-proxy", "--engine", str(self.engine), "--socket", str(self.control),
              "--runtime-dir", str(self.directory / "run"), "--state-dir", str(self.directory / "state"),
              "--daemon-uid", str(os.geteuid())],
-            stderr=subprocess.PIPE, text=True,
+            stderr=subprocess.PIPE, text=True, umask=0o027,  # as its unit has it
         )  # fmt: skip
         assert self.process.stderr is not None
         assert self.process.stderr.readline().startswith("listening")
@@ -94,6 +94,7 @@ def test_a_run_gets_a_socket_of_its_own_that_only_its_user_can_open(program: Pro
     path = program.ask(op="open", run="run-1", rules=RULES)["socket"]
     assert path == str(program.directory / "run/run-1/docker.sock")
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    assert [stat.S_IMODE(os.stat(program.directory / place).st_mode) for place in ("run", "run/run-1")] == [0o755] * 2
     assert stat.S_IMODE(os.stat(program.control).st_mode) == 0o600
     assert speaks(path)
 
