@@ -232,7 +232,7 @@ def time_out(turn: Turn) -> None:
     """The run-time limit came: the ladder, with kill_after in place of the grace."""
     limit = turn.worker.spec.timeout
     text = f"ran into its time limit of {limit:g} s" if limit is not None else "ran into its time limit"
-    turn.change(cause=ExitKind.TIMED_OUT, then=Then.REST, reason=Reason("timed_out", text))
+    turn.change(cause=ExitKind.TIMED_OUT, cause_text=text, then=Then.REST, reason=Reason("timed_out", text))
     turn.tell("timed_out", text, limit=limit)
     climb(turn)
 

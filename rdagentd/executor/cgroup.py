@@ -146,6 +146,8 @@ class Cgroups:
             "memory_peak": _number(f"{place}/memory.peak"),
             "tasks": _number(f"{place}/pids.current"),
             "tasks_peak": _number(f"{place}/pids.peak"),
+            "throttled": cpu["throttled_usec"] / 1e6 if "throttled_usec" in cpu else None,
+            "forks_refused": _pairs(f"{place}/pids.events").get("max"),
             "read": io and io[0],
             "written": io and io[1],
         }

@@ -93,7 +93,7 @@ def started(run: str, birth: list[Any]) -> Notice:
     return {"notice": "started", "run": run, **dict(zip(_BIRTH, birth, strict=True))}
 
 
-_TOTALS = ("user", "system", "memory_peak", "tasks_peak", "read", "written")
+_TOTALS = ("user", "system", "memory_peak", "tasks_peak", "throttled", "forks_refused", "read", "written")
 """What of Usage makes sense of a run that is over."""
 
 _BIRTH = ("worker", "pid", "start_ticks", "at", "log")

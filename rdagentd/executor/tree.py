@@ -11,7 +11,8 @@ from typing import Any, Protocol
 from rdagentd.executor.run import Run
 
 Usage = dict[str, Any]
-"""user, system: seconds; memory, memory_peak, read, written: bytes; tasks, tasks_peak: a number. None: nobody knows."""
+"""user, system: seconds; memory, memory_peak, read, written: bytes; tasks, tasks_peak: a number. throttled (seconds of
+CPUs), forks_refused: by the limits of the run. None: nobody knows."""
 
 
 class Tree(Protocol):

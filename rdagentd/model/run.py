@@ -45,7 +45,7 @@ class Usage:
     """What a run used: user and system CPU in seconds, largest resident set of one process in bytes.
 
     Of the run as a whole, None where nobody counted: most memory in bytes and most tasks at a time, bytes read from and
-    written to devices.
+    written to devices, seconds for which its CPUs were held up by its limit, forks refused by its limit.
     """
 
     user: float = 0.0
@@ -55,6 +55,8 @@ class Usage:
     tasks_peak: int | None = None
     read: int | None = None
     written: int | None = None
+    throttled: float | None = None
+    forks_refused: int | None = None
 
 
 @frozen

@@ -10,8 +10,9 @@ from rdagentd.config.units import format_duration
 from rdagentd.core.engine import BEHIND, Engine
 from rdagentd.core.pool import RESOURCES, shares
 from rdagentd.drivers.limits import Unmet
-from rdagentd.model.run import ExitKind, Run
+from rdagentd.model.run import Exit, ExitKind, Run
 from rdagentd.model.worker import LIVE, State, Worker
+from rdagentd.supervisor.met import met_at_end, met_on_the_way
 from rdagentd.supervisor.rows import since_boot, worker_row
 
 
@@ -32,7 +33,7 @@ def why(  # noqa: PLR0913
     sentences += [_holds(worker), *_past(worker, runs)]
     told = worker.reason.text if worker.reason else ""  # a run that was refused has said it already
     sentences += [f"{_capital(limit.text)}." for limit in unmet if limit.text not in told]
-    sentences += _hints(worker)
+    sentences += [*_slowed(worker), *_hints(worker)]
     facts = worker_row(engine, worker, now)
     return {"name": worker.name, "sentences": [text for text in sentences if text], "facts": facts}
 
@@ -141,6 +142,12 @@ def _past(worker: Worker, runs: Sequence[Run]) -> list[str]:
     return sentences
 
 
+def _slowed(worker: Worker) -> list[str]:
+    """What its limits did to a run that is over."""
+    over = worker.run is not None and worker.run.exit is not None
+    return list(met_on_the_way(worker.spec.limits, worker.run.usage)) if worker.run and over else []
+
+
 def _hints(worker: Worker) -> list[str]:
     """What somebody could do."""
     name, ended = worker.name, worker.run.exit if worker.run else None
@@ -158,13 +165,21 @@ def _hints(worker: Worker) -> list[str]:
         hints.append(f"Nothing of it was executed. Look at its command, directory and user: rdagentctl show {name}")
     elif ended is not None and worker.state is not State.STOPPED:
         hints.append(f"Its last words: rdagentctl logs {name} --run -1 --tail 20")
-    if ended is not None and ended.kind in _REMEDIES:
-        hints.append(_REMEDIES[ended.kind])
-    if ended is not None and ended.kind is ExitKind.OUT_OF_MEMORY and worker.spec.limits.memory is not None:
-        hints.append("To give it more, raise `limits.memory` in its spec.")
+    if ended is not None:
+        hints += _remedies(worker, ended)
     if worker.state is not State.BACKOFF:
         hints.append(f"To start it anew: rdagentctl start {name}")
     return hints
+
+
+def _remedies(worker: Worker, ended: Exit) -> list[str]:
+    """Which limit to raise."""
+    found = [_REMEDIES[ended.kind]] if ended.kind in _REMEDIES else []
+    if ended.kind is ExitKind.OUT_OF_MEMORY and worker.spec.limits.memory is not None:
+        found.append("To give it more, raise `limits.memory` in its spec.")
+    if worker.state is not State.STOPPED:
+        found += met_at_end(worker.spec.limits, ended, worker.run.usage if worker.run else None)
+    return found
 
 
 def _capital(text: str) -> str:

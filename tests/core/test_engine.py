@@ -330,7 +330,7 @@ def test_the_time_limit_uses_kill_after_and_names_the_cause() -> None:
     world.exited(KILLED)
     run = world.worker().run
     assert run is not None
-    text = "ran into its time limit; killed by SIGKILL"
+    text = "ran into its time limit of 60 s; killed by SIGKILL"
     assert run.exit == Exit(ExitKind.TIMED_OUT, signal="SIGKILL", reason=text)
     assert (world.worker().state, world.worker().want) == (State.FAILED, Want.UP)
 

@@ -94,6 +94,7 @@ def test_a_run_gets_a_socket_of_its_own_that_only_its_user_can_open(program: Pro
     path = program.ask(op="open", run="run-1", rules=RULES)["socket"]
     assert path == str(program.directory / "run/run-1/docker.sock")
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    assert [stat.S_IMODE(os.stat(program.directory / place).st_mode) for place in ("run", "run/run-1")] == [0o755] * 2
     assert stat.S_IMODE(os.stat(program.control).st_mode) == 0o600
     assert speaks(path)
 

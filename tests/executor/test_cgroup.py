@@ -144,7 +144,8 @@ def test_what_the_files_of_the_controllers_say(tmp_path: Path) -> None:
     place = tmp_path / "run-r"
     place.mkdir()
     said = {
-        "cpu.stat": "usage_usec 3\nuser_usec 1500000\nsystem_usec 500000\n", "memory.current": "4096\n",
+        "cpu.stat": "user_usec 1500000\nsystem_usec 500000\nthrottled_usec 250000\n", "pids.events": "max 4\n",
+        "memory.current": "4096\n",
         "memory.peak": "8192\n", "pids.current": "3\n", "pids.peak": "7\n",
         "io.stat": "8:0 rbytes=10 wbytes=20 rios=1\n8:16 \n253:0 rbytes=1 wbytes=2\n",
         "memory.events": "low 0\nhigh 0\nmax 9\noom 1\noom_kill 0\n", "memory.max": "max\n",
@@ -154,7 +155,7 @@ def test_what_the_files_of_the_controllers_say(tmp_path: Path) -> None:
     tree, run = cgroup.Cgroups(str(tmp_path), None), Run("r", "w", 0.0)  # type: ignore[arg-type]
     assert tree.usage((run,))[run] == {
         "user": 1.5, "system": 0.5, "memory": 4096, "memory_peak": 8192, "tasks": 3, "tasks_peak": 7, "read": 11,
-        "written": 22,
+        "written": 22, "throttled": 0.25, "forks_refused": 4,
     }  # fmt: skip
     assert tree.out_of_memory(run) is None
     (place / "memory.events").write_text("oom_kill 1\n")

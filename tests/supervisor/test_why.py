@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from rdagentd.drivers.limits import Unmet
 from rdagentd.model.container import DriverName
-from rdagentd.model.run import Exit, ExitKind, Run
-from rdagentd.model.spec import Limits, Queue, Spec, Stop
+from rdagentd.model.run import Exit, ExitKind, Run, Usage
+from rdagentd.model.spec import Limits, Queue, Rlimit, Spec, Stop
 from rdagentd.model.worker import Reason, State, Worker
 from rdagentd.supervisor.why import why
 from tests.supervisor.test_rows import engine_with
@@ -97,6 +97,18 @@ CASES = {
                reason=Reason("over_quota", "its state directory holds 2 GiB, its quota is 1 GiB; no restart")),
         [],
         ["w has failed: its state directory holds 2 GiB, its quota is 1 GiB", "raise `state.quota`"],
+    ),
+    "too large a file": (
+        Worker("w", evolve(SPEC, limits=Limits(fsize=Rlimit(1 << 20, 1 << 20))), 0, state=State.FAILED,
+               run=over(Exit(ExitKind.SIGNAL, signal="SIGXFSZ")), reason=Reason("x", "killed by SIGXFSZ")),
+        [],
+        ["w has failed: killed by SIGXFSZ", "`limits.fsize` is 1 MiB"],
+    ),
+    "held up": (
+        Worker("w", evolve(SPEC, limits=Limits(cpu=1.5)), 0, state=State.COMPLETED,
+               run=evolve(over(Exit(ExitKind.CODE, 0)), usage=Usage(throttled=7.0)), reason=Reason("x", "exited with code 0")),
+        [],
+        ["w has completed", "held up for 7 s in all, because `limits.cpu` is 1.5"],
     ),
     "timed out": (
         Worker("w", SPEC, 0, state=State.FAILED, run=over(Exit(ExitKind.TIMED_OUT, reason="ran into its time limit"))),

@@ -1,12 +1,19 @@
-"""A worker that starts containers: Debian's engine, cgroup v2, the packaged units. One machine's life, in this order."""
+"""Debian's engine, cgroup v2, the packaged units: limits of containers (the rows of docs/limits.md), and workers that start
+containers of their own. One machine's life, in this order."""
 
 import json
 import shlex
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from tests.limits import containers, page
+from tests.limits.place import Place
+from tests.limits.row import Row, Story
+
 from .machine import Machine
+from .rows import between, prepare, tried
 
 KIND = "docker"
 INSTALLED = True
@@ -14,12 +21,12 @@ INSTALLED = True
 AGENT = """
 import docker, sys, time
 client = docker.from_env()
-for number in range(2):
+for number in range(int(sys.argv[2])):
     client.containers.run("box", ["sleep", "1000"], detach=True, network_mode="none", mem_limit="48g", shm_size="16g")
 print("grown", flush=True)
-if sys.argv[1:] == ["stay"]:
+if sys.argv[1] == "stay":
     time.sleep(1000)
-if sys.argv[1:] == ["eat"]:
+if sys.argv[1] == "eat":
     eater = client.containers.run("box", ["sh", "-c", "head -c 200m /dev/zero | tail"], detach=True, network_mode="none")
     eater.wait()
     print(eater.attrs["State"]["OOMKilled"] or client.api.inspect_container(eater.id)["State"]["OOMKilled"], flush=True)
@@ -29,7 +36,12 @@ import docker, io, subprocess, tarfile
 file = io.BytesIO()
 with tarfile.open(fileobj=file, mode="w") as tar:
     tar.add("/bin/busybox", "bin/busybox")
-    for name in ("sh", "sleep", "head", "tail"):
+    for name, mode in (("etc", 0o755), ("tmp", 0o1777)):
+        directory = tarfile.TarInfo(name)
+        directory.type, directory.mode = tarfile.DIRTYPE, mode
+        tar.addfile(directory)
+    tar.add("/etc/passwd", "etc/passwd")
+    for name in set(subprocess.check_output(["busybox", "--list"], text=True).split()) - {"busybox"}:
         link = tarfile.TarInfo("bin/" + name)
         link.type, link.linkname = tarfile.SYMTYPE, "busybox"
         tar.addfile(link)
@@ -40,11 +52,11 @@ docker.APIClient().import_image_from_data(file.getvalue(), repository="box", tag
 @pytest.fixture(scope="module", autouse=True)
 def furnished(machine: Machine) -> None:
     """An engine with one image, the proxy switched on, and a person who may use it."""
-    machine.check("useradd --create-home --groups rdagentd member")
+    prepare(machine)
     machine.put("/root/import.py", IMPORT.encode())
     machine.check("systemctl start docker && python3 /root/import.py", timeout=300)
     machine.put("/usr/local/bin/agent.py", AGENT.encode())
-    machine.put("/etc/rdagentd/conf.d/docker.toml", b'[docker]\nusers = ["member"]\n')
+    machine.put("/etc/rdagentd/conf.d/docker.toml", b'[docker]\nusers = ["member"]\n[groups.default]\nslots = 4\n')
     machine.check("systemctl enable --now rdagentd-docker-proxy && rdagentctl reload")
 
 
@@ -54,7 +66,10 @@ def submit(machine: Machine, name: str, *words: str, **spec: Any) -> None:
     lines = "".join(f"{key} = {toml(value)}\n" for key, value in fields.items())
     machine.put(f"/tmp/{name}.toml", lines.encode())
     machine.check(f"chmod a+r /tmp/{name}.toml && runuser -u member -- rdagentctl apply /tmp/{name}.toml")
-    machine.check(f"timeout 300 sh -c 'until rdagentctl logs {name} | grep -q grown; do sleep 0.5; done'", timeout=330)
+    grown = f"until rdagentctl logs {name} | grep -q grown; do rdagentctl status {name} >/dev/null || exit; done"
+    machine.run(f"rdagentctl wait {name} --for running --timeout 2m", timeout=150)
+    told = machine.run(f"timeout 300 sh -c {shlex.quote(grown)}", timeout=330)
+    assert told.code == 0, (told, machine.run(f"rdagentctl why {name}; rdagentctl logs {name}"))
 
 
 def toml(value: Any) -> str:
@@ -72,10 +87,10 @@ def left(machine: Machine) -> list[str]:
     return [*containers.splitlines(), *slices.splitlines()]
 
 
-def become(machine: Machine, state: str) -> None:
-    """Returns once both containers are in a state."""
+def become(machine: Machine, state: str, number: int) -> None:
+    """Returns once so many containers are in a state."""
     count = f"len([one for one in docker.APIClient().containers() if one['State'] == '{state}'])"
-    script = f"import docker\nwhile {count} < 2: pass"
+    script = f"import docker\nwhile {count} < {number}: pass"
     machine.check(f"timeout 180 python3 -c {shlex.quote(script)}", timeout=200)
 
 
@@ -84,31 +99,45 @@ def run_of(machine: Machine, name: str) -> str:
     return str(machine.rows(name)[0]["run"]["id"])
 
 
-def test_the_containers_are_in_a_slice_of_the_run_and_end_with_it(machine: Machine) -> None:
-    submit(machine, "stays", "stay", stop={"grace": 5}, limits={"memory": "1G", "tasks": 100, "cpu": 1})
+@pytest.fixture(scope="module")
+def stories(machine: Machine, furnished: None) -> dict[str, Story]:
+    """What became of all containers that try; few at a time, because starting one takes seconds here."""
+    return tried(machine, "root", Place(added=('user = "member"', 'container.image = "box"')), containers.ROWS)
+
+
+@pytest.mark.parametrize("row", containers.ROWS, ids=lambda row: row.worker)
+def test_a_limit_holds_and_why_says_so(stories: dict[str, Story], row: Row) -> None:
+    page.told(containers.TITLE, containers.ROWS, row, stories[row.worker])
+
+
+def test_five_containers_are_in_a_slice_of_the_run_pause_with_it_and_are_killed_with_it(
+    machine: Machine, say: Callable[[str], None], release: str
+) -> None:
+    submit(machine, "stays", "stay", "5", limits={"memory": "1G", "tasks": 100, "cpu": 1})
     slice_ = f"rdagentd-{run_of(machine, 'stays')}.slice"
     together = machine.check(f"cd /sys/fs/cgroup/rdagentd.slice/{slice_} && cat memory.max pids.max cpu.max")
     assert together.split() == [str(1 << 30), "100", "100000", "100000"]
     tasks = machine.check(f"find /sys/fs/cgroup/rdagentd.slice/{slice_} -name cgroup.procs -exec cat {{}} +").split()
-    assert len(tasks) == 2
+    assert len(tasks) == 5
     machine.check("rdagentctl pause stays")
-    become(machine, "paused")
+    become(machine, "paused", 5)
     machine.check("rdagentctl resume stays")
-    become(machine, "running")
-    machine.check("rdagentctl stop stays --wait", timeout=300)
+    become(machine, "running", 5)
+    machine.check("rdagentctl kill stays --wait --timeout 5m", timeout=330)
     assert left(machine) == []
     machine.check("! find /run/systemd/system.control -name 'rdagentd-*' 2>/dev/null | grep .")
+    say(f"{release}: a run and its 5 containers ended in {between(machine, 'stays', 'killing', 'exited'):.1f} s")
 
 
 def test_a_container_has_no_more_memory_than_its_worker(machine: Machine) -> None:
-    submit(machine, "eats", "eat", limits={"memory": "96M", "swap": 0}, stop={"grace": 1})
+    submit(machine, "eats", "eat", "2", limits={"memory": "96M", "swap": 0}, stop={"grace": 1})
     machine.run("rdagentctl wait eats --timeout 5m", timeout=330)
     assert machine.check("rdagentctl logs eats").split() == ["grown", "True"]
     assert left(machine) == []
 
 
 def test_a_restart_of_the_daemon_leaves_them_alone_and_a_stop_takes_them_along(machine: Machine) -> None:
-    submit(machine, "lasts", "stay", stop={"grace": 5})
+    submit(machine, "lasts", "stay", "2", stop={"grace": 5})
     before = left(machine)
     assert len(before) == 3
     machine.check("systemctl restart rdagentd", timeout=120)
