@@ -294,6 +294,10 @@ def _understood(what: Callable[[], T]) -> T:
         raise EngineAwayError(f"no answer: {_innermost(error)}", stuck=True) from None
     except TimeoutError:
         raise EngineAwayError("no answer", stuck=True) from None
+    except PermissionError as error:
+        raise EngineAwayError(
+            f"{error.strerror}: put our user into its group, usually docker, and restart us"
+        ) from None
     except (RequestException, HTTPError, DockerException, OSError, ValueError) as error:
         raise EngineAwayError(_innermost(error), stuck="timed out" in str(error)) from None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
 import time
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from rdagentd.drivers import docker_options as options
+from rdagentd.drivers.docker_engine import EngineAwayError, _understood
 from rdagentd.drivers.docker_log import LogHome, RunLog
 from rdagentd.drivers.docker_ports import Ports, is_conflict
 from rdagentd.drivers.docker_pull import Progress
@@ -325,3 +328,13 @@ def test_what_was_copied_with_a_secret_half_read_comes_again_to_the_same_place(t
     again.finish()
     assert read(tmp_path) == b"<[redacted API_KEY]> ghp_[redacted]\nplain\nhunter"
     assert read(tmp_path).startswith(shown), "an offset that somebody has read stays"
+
+
+def test_an_engine_that_we_may_not_use_says_what_to_do() -> None:
+    def refused() -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with pytest.raises(
+        EngineAwayError, match="Permission denied: put our user into its group, usually docker, and restart"
+    ):
+        _understood(refused)

@@ -57,7 +57,8 @@ def furnished(machine: Machine) -> None:
     machine.check("systemctl start docker && python3 /root/import.py", timeout=300)
     machine.put("/usr/local/bin/agent.py", AGENT.encode())
     machine.put("/etc/rdagentd/conf.d/docker.toml", b'[docker]\nusers = ["member"]\n[groups.default]\nslots = 4\n')
-    machine.check("systemctl enable --now rdagentd-docker-proxy && rdagentctl reload")
+    machine.check("usermod --append --groups docker rdagentd && systemctl enable --now rdagentd-docker-proxy")
+    machine.check("systemctl restart rdagentd", timeout=120)
 
 
 def submit(machine: Machine, name: str, *words: str, **spec: Any) -> None:
