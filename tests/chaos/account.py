@@ -37,11 +37,12 @@ class Figures:
     runs: int = 0
     removed: int = 0
     silent: int = 0
+    harmed: int = 0
     bytes: int = 0
 
     def __str__(self) -> str:
         text = f"{self.runs} runs ({self.silent} ended before their first line) and {self.bytes} bytes of output compared, "
-        return f"{text}{self.removed} more runs were removed"
+        return f"{text}{self.harmed} runs may have had holes, {self.removed} more runs were removed"
 
 
 def own_runs(directory: Path, name: str) -> dict[str, Own]:
@@ -113,6 +114,7 @@ def compare(
         if not (harmed(run) and run["exit"]["kind"] == "lost" and run["exit"]["reason"].startswith(UNSEEN)):
             check_exit(name, run, own.get(run["id"]), signals)
         check = check_remains if harmed(run) else check_output
+        figures.harmed += harmed(run)
         check(name, run["id"], text, own.get(run["id"]), pad)
         figures.runs += 1
         figures.silent += not text
