@@ -37,11 +37,12 @@ class Figures:
     runs: int = 0
     removed: int = 0
     silent: int = 0
+    harmed: int = 0
     bytes: int = 0
 
     def __str__(self) -> str:
         text = f"{self.runs} runs ({self.silent} ended before their first line) and {self.bytes} bytes of output compared, "
-        return f"{text}{self.removed} more runs were removed"
+        return f"{text}{self.harmed} runs may have had holes, {self.removed} more runs were removed"
 
 
 def own_runs(directory: Path, name: str) -> dict[str, Own]:
@@ -96,11 +97,10 @@ def compare(
     own: dict[str, Own],
     pad: int,
     signals: set[str],
-    unseen: Callable[[dict[str, Any]], bool] = lambda run: False,
     harmed: Callable[[dict[str, Any]], bool] = lambda run: False,
 ) -> None:
     """Every run that either knows: exit status and output. signals: those that may have ended a run of this worker;
-    unseen: runs of which nobody may know how they ended, if that is told; harmed: those of whose output some may be missing.
+    harmed: runs of which nobody may know how they ended, if that is told, and of whose output some may be missing.
     """
     client, figures = accounts.client, accounts.figures
     runs = history(accounts.database, name)
@@ -111,9 +111,10 @@ def compare(
     for run in runs:
         text = client.log(name, run=run["id"])
         whole += text
-        if not (unseen(run) and run["exit"]["kind"] == "lost" and run["exit"]["reason"].startswith(UNSEEN)):
+        if not (harmed(run) and run["exit"]["kind"] == "lost" and run["exit"]["reason"].startswith(UNSEEN)):
             check_exit(name, run, own.get(run["id"]), signals)
         check = check_remains if harmed(run) else check_output
+        figures.harmed += harmed(run)
         check(name, run["id"], text, own.get(run["id"]), pad)
         figures.runs += 1
         figures.silent += not text

@@ -30,7 +30,7 @@ class Bench:
 @dataclass(frozen=True)
 class Trouble:
     """How it begins and how it ends. keeps: whether containers outlive the engine (live-restore), None: as it is.
-    lasts: from and to how many seconds. ends: the signal that ends the engine, if one does.
+    lasts: from and to how many seconds. ends: whether the engine ends.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Trouble:
     end: Callable[[Bench], None]
     keeps: bool | None = None
     lasts: tuple[float, float] = (0.0, 1.0)
-    ends: signal.Signals | None = None
+    ends: bool = False
 
 
 def _nothing(_: Bench) -> None:
@@ -65,7 +65,7 @@ def _again(number: signal.Signals) -> Callable[[Bench], None]:
 TROUBLES = (
     Trouble("none", _nothing, _nothing),
     *(
-        Trouble(f"{name}, containers {fate}", _send(number), _again(number), keeps, ends=number)
+        Trouble(f"{name}, containers {fate}", _send(number), _again(number), keeps, ends=True)
         for name, number in (("killed", signal.SIGKILL), ("restarted", signal.SIGTERM))
         for fate, keeps in (("end", False), ("live on", True))
     ),

@@ -2,7 +2,8 @@
 # usage: sh worker.sh DIR GENERATION BURSTS CODE obey|trap|ignore [leave]
 #
 # DIR/NAME gets "RUN start GENERATION", "RUN line N" after each line on stdout, "RUN end CODE"; and "RUN contended" if anything
-# of an earlier run is still alive: every process of a run inherits the lock (FLOCK=true where there is no flock). leave: a child in a session of its own lives on.
+# of an earlier run is still alive: every process of a run inherits the lock (FLOCK=true where there is no flock).
+# leave: a child in a session of its own lives on.
 run=$RDAGENTD_RUN own=$1/$RDAGENTD_WORKER left=$3 code=$4
 exec 9>>"$own.lock"
 "${FLOCK:-flock}" -n 9 || echo "$run contended" >>"$own"
