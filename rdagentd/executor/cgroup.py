@@ -130,9 +130,10 @@ class Cgroups:
         """What the controllers that we have do not tell is summed up over the members."""
         told = {run: self.total(run) for run in runs}
         for run, used in told.items():
-            if None in used.values():
+            unknown = [key for key in proc.SUMS if used[key] is None]
+            if unknown:
                 summed = proc.usage(_members(self.where(run.id)))
-                used |= {key: summed[key] for key, value in used.items() if value is None}
+                used |= {key: summed[key] for key in unknown}
         return told
 
     def total(self, run: Run) -> Usage:

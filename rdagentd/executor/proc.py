@@ -78,6 +78,11 @@ def tag(pid: int) -> int:
     return int(soft) if soft.isdigit() else -1
 
 
+SUMS = ("user", "system", "memory", "tasks", "read", "written")
+_COUNTED = ("memory_peak", "tasks_peak", "throttled", "forks_refused")
+"""What the kernel alone can tell, of a cgroup."""
+
+
 def usage(found: Iterable[int]) -> dict[str, Any]:
     """What these processes use: CPU seconds, bytes of memory (resident) and I/O (None if we may not ask), tasks."""
     user = system = memory = tasks = 0
@@ -94,10 +99,8 @@ def usage(found: Iterable[int]) -> dict[str, Any]:
             io = None
         except (FileNotFoundError, ProcessLookupError):
             continue
-    return {
-        "user": user / _TICKS, "system": system / _TICKS, "memory": memory * _PAGE, "memory_peak": None,
-        "tasks": tasks, "tasks_peak": None, "read": io and io[0], "written": io and io[1],
-    }  # fmt: skip
+    values = (user / _TICKS, system / _TICKS, memory * _PAGE, tasks, *(io or (None, None)))
+    return {**dict.fromkeys(_COUNTED), **dict(zip(SUMS, values, strict=True))}
 
 
 def send(pid: int, ticks: int, number: int) -> bool:
