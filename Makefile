@@ -49,7 +49,7 @@ chaos: .venv/ready  ## The crash tests in full: hundreds of SIGKILLs; takes a wh
 	$(SAY) "chaos"
 	@RDAGENTD_CHAOS=full $(BIN)/python -m pytest -m crash --timeout 1800
 
-system: .venv/ready  ## The package on booted Debian 12 and 13 in qemu, both at once; needs root, three quarters of an hour
+system: .venv/ready  ## The package on booted Debian 12 and 13 in qemu, both at once; needs root, an hour
 	$(SAY) "booted machines"
 	@if [ "$$(id -u)" = 0 ]; then \
 	    $(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=none system-bookworm system-trixie; \
