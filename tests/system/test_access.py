@@ -25,7 +25,7 @@ PERSONS = {
     "zero": "root",
 }
 UID = {name: 1000 + number for number, name in enumerate(PERSONS)}
-# capabilities(7) that the executor's unit leaves: CHOWN, KILL, SETGID, SETUID, SYS_PTRACE, SYS_NICE, SYS_RESOURCE
+# capabilities(7) that the executor's unit leaves: CHOWN, KILL, SETGID, SETUID, SYS_NICE, SYS_RESOURCE
 BOUNDING = sum(1 << number for number in (0, 5, 6, 7, 23, 24))
 
 # Tells systemd tales, and then that this has been dealt with: the manager closes the descriptor, see sd_notify_barrier(3).
