@@ -24,7 +24,8 @@ check: .venv/ready tools
 tools:  # what the tests use besides Python, where it can be installed; elsewhere those tests say why they are skipped
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    missing=(); \
-	    for tool in zsh fish bwrap:bubblewrap nft:nftables docker:docker.io dockerd:docker.io iptables busybox:busybox-static; do \
+	    for tool in zsh fish bwrap:bubblewrap nft:nftables docker:docker.io dockerd:docker.io \
+	            apparmor_parser:apparmor iptables busybox:busybox-static; do \
 	        command -v "$${tool%:*}" >/dev/null || missing+=("$${tool#*:}"); \
 	    done; \
 	    if (($${#missing[@]})); then \
