@@ -9,7 +9,7 @@ import rdagentctl.commands
 from rdagentctl import table
 
 VERBS = (
-    "submit run apply status show start stop restart pause resume signal kill remove wait logs why events ping version "
+    "submit run apply status show start stop restart pause resume signal kill remove wait logs why events ping doctor version "
     "reload completion"
 )
 
