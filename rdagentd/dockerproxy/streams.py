@@ -7,6 +7,7 @@ import fcntl
 import os
 import socket
 import struct
+import time
 
 from rdagentd.dockerproxy.chunks import Chunks
 from rdagentd.dockerproxy.heads import MAX_HEAD
@@ -14,6 +15,11 @@ from rdagentd.dockerproxy.refusal import RefusedError, invalid
 
 BLOCK = 256 << 10
 """Bytes moved at once: what a Unix socket holds. Pipes are counted against their user, 64 MiB in all."""
+
+
+SMALL, RUSH, NAP = 64 << 10, 1e-3, 1e-4
+"""Bytes and seconds: where pieces that are smaller than that come sooner than that, some are waited for and go with one
+wake-up of three processes. Whoever types or reads a line now and then is not held up."""
 
 
 class Incoming:
@@ -117,14 +123,18 @@ def splice(source: socket.socket, target: socket.socket, length: int | None) -> 
     try:
         with contextlib.suppress(PermissionError):  # too many pipes already: a small one does
             fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, BLOCK)
-        moved = 0
+        moved, last = 0, 0.0
         while length is None or moved < length:
             got = os.splice(source.fileno(), into, BLOCK if length is None else min(BLOCK, length - moved))
             if not got:
                 break
             moved += got
+            now = time.monotonic()
+            rushes, last = got < SMALL and now - last < RUSH, now
             while got:
                 got -= os.splice(out, target.fileno(), got)
+            if rushes:
+                time.sleep(NAP)
         return moved
     finally:
         os.close(out)
