@@ -249,7 +249,7 @@ def test_a_stray_belongs_to_whose_mark_it_has_or_to_those_that_lived_when_it_was
     runs = {name: Run(name, "w", 0.0) for name in "ab"}
     mains: dict[int, Run] = {}
     family = search.Search(runs, mains, "")
-    processes = [subprocess.Popen(["sleep", "1000"]) for _ in range(3)]
+    processes = [subprocess.Popen(["sleep", "1000"], start_new_session=True) for _ in range(3)]
     try:
         main, marked, nameless = (process.pid for process in processes)
         resource.prlimit(marked, proc.TAG, (proc.tag_of("b"),) * 2)
