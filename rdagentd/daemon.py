@@ -235,7 +235,9 @@ class Host:
         self._driver.on_pressure, self._driver.on_unseen = partial(self._gauge.look, True), self._gauge.unseen
         self._driver.watch_pressure(stalls(self._config.pressure))
         listener = DockerListener(supervisor)
-        self._docker = DockerDriver(docker.socket, self._options.state / "docker", listener, docker.range)
+        self._docker = DockerDriver(
+            docker.socket, self._options.state / "docker", listener, docker.range, self._driver.evict
+        )
         supervisor.driver = Drivers(self._sockets, self._docker, partial(_driver_of, engine))
         supervisor.rows = Rows(engine)
         space = Space(supervisor.post, self._driver.tend, lambda: self._driver.workers)

@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -79,6 +79,9 @@ class Listener(Protocol):
     def noted(self, worker: str, kind: str, text: str) -> None: ...
 
 
+Evict = Callable[[str], Awaitable[int | None]]
+
+
 class CannotStartError(Exception):
     """A run that cannot begin, as an exit."""
 
@@ -111,13 +114,19 @@ class _Run:
 
 
 class DockerDriver:
-    """Speaks to the engine at `socket`. home: directory for logs and the identity; ports: those of the host to lease."""
+    """Speaks to the engine at `socket`. home: directory for logs and the identity; ports: those of the host to lease.
 
-    def __init__(self, socket: str, home: Path, listener: Listener, ports: range, waits: Waits = Waits()) -> None:
+    evict: kills what is left of a container without the engine, and says how many processes it found; None if it cannot.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917
+        self, socket: str, home: Path, listener: Listener, ports: range, evict: Evict, waits: Waits = Waits()
+    ) -> None:
         self.logs = LogHome(home / "logs")
         self._socket = socket
         self._home = home
         self._listener = listener
+        self._evict = evict
         self._waits = waits
         self._ports = Ports(ports)
         self._engine: Engine | None = None
@@ -194,8 +203,11 @@ class DockerDriver:
             runs[run.id] = run
             if state.is_over:
                 seen = not state.is_doubtful or await engine.saw("die", container)
+                if not seen:
+                    await self._cleared(container)
                 ended.append(await self._settled(engine, run, state, seen))
             elif state.is_waiting and not await engine.saw("create", container):
+                await self._cleared(container)
                 ended.append(self._ended(run, begun_perhaps()))
             else:
                 held.append(self._held(run, state))
@@ -267,6 +279,19 @@ class DockerDriver:
         if trouble != self._trouble:
             self._trouble = trouble
             self._listener.lost(str(error), trouble)
+
+    async def _cleared(self, container: str) -> None:
+        """Nothing is left to run of a container of which the engine does not know the whole story. Raises EngineAwayError."""
+        deadline = time.monotonic() + self._waits.patience
+        while found := await self._evict(container):
+            if time.monotonic() > deadline:
+                log.warning(
+                    "container %s: %s processes are killed and do not end: the kernel holds them", container, found
+                )
+                return
+            await asyncio.sleep(_RETRY[0])  # there is no event: they are nobody's children here
+        if found is None:
+            raise EngineAwayError(f"cannot tell whether container {container[:12]} is over: the executor is not there")
 
     def _watch_pulse(self) -> None:
         loop = asyncio.get_running_loop()

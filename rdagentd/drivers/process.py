@@ -82,6 +82,7 @@ class ProcessDriver:
         self._uid = -1
         self._enforced: Mapping[str, Any] = _NO_CGROUP
         self._asked: deque[asyncio.Future[Mapping[str, Any]]] = deque()
+        self._evicting: deque[asyncio.Future[int | None]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._stalls: Mapping[str, int] = {}
         self.on_pressure: Callable[[], None] = lambda: None
@@ -140,6 +141,8 @@ class ProcessDriver:
         known, self._link, self._hello = self._hello is not None, None, None
         while self._asked:
             self._on_usage({"runs": {}})
+        while self._evicting:
+            self._on_evicted({"found": None})
         if self._closing:
             self.on_left()
             return
@@ -225,6 +228,16 @@ class ProcessDriver:
             self._asked.append(answers[-1])
             self._send({"op": "usage", "runs": list(runs[first : first + _AT_ONCE])})
         return {run: used for answer in answers for run, used in (await answer).items()}
+
+    async def evict(self, container: str) -> int | None:
+        """Has all that is of a container of Docker's killed, whatever the engine knows of it; how many processes these were,
+        None if the executor cannot be asked."""
+        if self._hello is None:
+            return None
+        self._evicting.append(asyncio.get_running_loop().create_future())
+        answer = self._evicting[-1]
+        self._send({"op": "evict", "container": container})
+        return await answer
 
     def watch_pressure(self, stalls: Mapping[str, int]) -> None:
         """`on_pressure` is called when programs wait for a resource for so many microseconds in 10 seconds; `on_unseen` with
@@ -315,6 +328,11 @@ class ProcessDriver:
         if not answer.done():  # whoever asked may have gone away
             answer.set_result(message["runs"])
 
+    def _on_evicted(self, message: dict[str, Any]) -> None:
+        answer = self._evicting.popleft()
+        if not answer.done():
+            answer.set_result(message["found"])
+
     def _on_pressure(self, message: dict[str, Any]) -> None:
         self.on_pressure()
 
@@ -334,6 +352,8 @@ class ProcessDriver:
             self.on_tended({"worker": message.get("worker"), "problem": message.get("reason")})
         if message.get("op") == "usage":  # an earlier version
             self._on_usage({"runs": {}})
+        if message.get("op") == "evict":  # likewise
+            self._on_evicted({"found": None})
         if message.get("op") == "leave":  # asked again when the run that is still there has ended
             self._leaving = self._closing = False
 
@@ -350,6 +370,7 @@ _NOTICES: dict[str, Callable[[ProcessDriver, dict[str, Any]], None]] = {
     "exited": ProcessDriver._on_exited,
     "grew": ProcessDriver._on_grew,
     "usage": ProcessDriver._on_usage,
+    "evicted": ProcessDriver._on_evicted,
     "pressure": ProcessDriver._on_pressure,
     "tended": ProcessDriver._on_tended,
     "pong": ProcessDriver._on_pong,

@@ -12,6 +12,7 @@ from rdagentd import __version__
 from rdagentd.executor import handover
 from rdagentd.executor.cgroup import FILES
 from rdagentd.executor.directories import KINDS
+from rdagentd.executor.evict import LENGTH, evict
 from rdagentd.executor.executor import Executor, note
 from rdagentd.executor.failpoint import reach
 from rdagentd.executor.run import Notice, Run, exited
@@ -90,6 +91,10 @@ def _integer(value: Any) -> bool:
 
 def _natural(value: Any) -> bool:
     return type(value) is int and value >= 0
+
+
+def _container(value: Any) -> bool:
+    return _text(value) and len(value) == LENGTH and set(value) <= set("0123456789abcdef")
 
 
 def _id(value: Any) -> bool:
@@ -242,6 +247,10 @@ def _tend(executor: Executor, request: Notice) -> None:
     executor.tend(request["worker"], request["cache"])
 
 
+def _evict(executor: Executor, request: Notice) -> None:
+    executor.link.send({"notice": "evicted", "found": evict(request["container"])})
+
+
 def _reexec(executor: Executor, _: Notice) -> None:
     try:
         handover.replace(executor)
@@ -315,6 +324,7 @@ OPERATIONS: dict[str, tuple[dict[str, Check], Callable[[Executor, Notice], None]
     ),
     "forget": ({"worker": _name}, _forget),
     "tend": ({"worker": _name, "cache": _maybe(_cache)}, _tend),
+    "evict": ({"container": _container}, _evict),
     "reexec": ({}, _reexec),
     "leave": ({}, _leave),
     "ping": ({}, _ping),

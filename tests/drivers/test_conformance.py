@@ -21,6 +21,7 @@ from rdagentd.drivers.docker import DockerDriver, Waits
 from rdagentd.drivers.docker_socket import SocketDriver
 from rdagentd.drivers.process import ProcessDriver
 from rdagentd.drivers.socket_rules import Granted
+from rdagentd.executor.evict import evict
 from rdagentd.model.container import Container, DriverName
 from rdagentd.model.run import ExitKind, Run
 from rdagentd.model.spec import Limits, Log, Rlimit, Spec, Stop
@@ -184,6 +185,11 @@ class Sockets(Processes):
         self.proxy.close()
 
 
+async def evicted(container: str) -> int | None:
+    """As the executor does it."""
+    return evict(container)
+
+
 class Containers(Bench):
     kind = DriverName.DOCKER
 
@@ -193,7 +199,7 @@ class Containers(Bench):
         self.engine = engine
 
     def driver(self, told: Told) -> Any:
-        return DockerDriver(str(self.engine.socket), self.home, told, range(19899, 19910), WAITS)
+        return DockerDriver(str(self.engine.socket), self.home, told, range(19899, 19910), evicted, WAITS)
 
     def fields(self) -> dict[str, Any]:
         return {"driver": DriverName.DOCKER, "container": Container(IMAGE, init=False)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
@@ -12,14 +13,15 @@ from typing import Any
 import pytest
 
 from rdagentd.drivers.docker import DockerDriver, Waits
+from rdagentd.executor.evict import evict
 from rdagentd.model.container import Container, DriverName, Pull
 from rdagentd.model.run import ExitKind, Run
 from rdagentd.model.spec import Limits, Spec
 from rdagentd.model.worker import Worker
 from tests.between import Between
-from tests.drivers.test_conformance import Told, settled
+from tests.drivers.test_conformance import Told, evicted, settled
 from tests.engine import IMAGE, Engine, unavailable
-from tests.harness import eventually
+from tests.harness import alive, eventually
 
 WAITS = Waits(patience=2, grace=1, pulse=0.5)
 
@@ -61,7 +63,7 @@ class Bench:
         async def run() -> None:
             told = Told()
             driver = DockerDriver(
-                str(socket or self.engine.socket), self.directory / "docker", told, range(1, 2), WAITS
+                str(socket or self.engine.socket), self.directory / "docker", told, range(1, 2), evicted, WAITS
             )
             driver.open()
             try:
@@ -254,6 +256,57 @@ def test_a_run_that_an_engine_may_have_started_before_it_died_is_not_started_aga
             assert bench.containers() == [] and bench.began() == []
 
     bench.talk(test, between.socket)
+
+
+def test_a_program_that_its_engine_has_forgotten_is_ended_before_its_run_is_told_to_be_lost(bench: Bench) -> None:
+    """An engine that is killed in the middle of a start keeps "created" on disk; the program runs, unknown to the next one."""
+
+    async def test(driver: DockerDriver, told: Told) -> None:
+        await told.hello()
+        driver.spawn(bench.worker("sleep 600 & exec sleep 600", "ghost1"))
+        held = await told.start("ghost1")
+        await asyncio.to_thread(bench.engine.stop, signal.SIGKILL)
+        kept = bench.engine.directory / f"data/containers/{held.container}/config.v2.json"
+        config = json.loads(kept.read_text())
+        never = "0001-01-01T00:00:00Z"
+        config["State"] |= {"Running": False, "Pid": 0, "ExitCode": 0, "StartedAt": never, "FinishedAt": never}
+        kept.write_text(json.dumps(config))
+        await asyncio.to_thread(bench.engine.start)
+        ended = await told.end("ghost1")
+        assert ended.exit.kind is ExitKind.LOST and not alive(held.pid or 0)
+        driver.ack("ghost1")
+        await settled(driver)
+        assert bench.containers() == []
+
+    bench.engine.keep_containers(True)
+    try:
+        bench.talk(test)
+    finally:
+        bench.engine.keep_containers(False)
+
+
+def test_without_an_executor_nobody_tells_what_became_of_a_container(bench: Bench) -> None:
+    async def absent(container: str) -> int | None:
+        return None
+
+    async def begin(driver: DockerDriver, told: Told) -> None:
+        await told.hello()
+        driver.spawn(bench.worker("exec sleep 600", "untold1"))
+        held = await told.start("untold1")
+        pid = bench.engine.call("GET", f"/containers/{held.container}/json")["State"]["Pid"]
+        await asyncio.to_thread(bench.engine.stop, signal.SIGKILL)
+        assert evict(held.container or "") >= 2 and not alive(pid)  # with its shim, so that nobody sees the end
+        await asyncio.to_thread(bench.engine.start)
+
+    async def take_up(driver: DockerDriver, told: Told) -> None:
+        driver._evict = absent
+        await told.until(lambda: told.count("lost"), "the trouble")
+        assert told.count("connected") == 0 and "the executor is not there" in told.told[0][1]
+        driver._evict = evicted
+        assert (await told.end("untold1")).exit.kind is ExitKind.LOST
+
+    bench.talk(begin)
+    bench.talk(take_up)
 
 
 def test_an_end_that_the_engine_alone_saw_is_believed(bench: Bench) -> None:

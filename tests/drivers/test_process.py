@@ -179,6 +179,23 @@ def test_every_request_is_said_as_the_contract_has_it(tmp_path: Path) -> None:
     talk(tmp_path, test)
 
 
+def test_who_asks_for_an_eviction_hears_how_many_there_were_or_that_nobody_knows(tmp_path: Path) -> None:
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        assert await driver.evict("c1") is None
+        await connected(driver, executor, told)
+        asked = [asyncio.ensure_future(driver.evict(container)) for container in ("c1", "c2", "c3")]
+        assert [await executor.hear() for _ in asked] == [
+            {"op": "evict", "container": container} for container in ("c1", "c2", "c3")
+        ]
+        executor.say({"notice": "evicted", "found": 3})
+        executor.say({"notice": "refused", "op": "evict", "reason": "no such operation"})
+        assert [await asked[0], await asked[1]] == [3, None]
+        executor.writer.close()
+        assert await asked[2] is None
+
+    talk(tmp_path, test)
+
+
 def test_pressure_is_watched_by_each_executor_that_is_met(tmp_path: Path) -> None:
     async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
         driver.on_pressure, driver.on_unseen = told.pressed, told.unseen
