@@ -127,11 +127,14 @@ def _note_process(turn: Turn) -> None:
 
 @goes(State.RUNNING)
 def started(turn: Turn) -> None:
-    """The program runs; its run-time limit counts from the launch."""
+    """The program runs; its run-time limit counts from the launch, that of a container from now: its image is here at last."""
     _note_process(turn)
     worker = turn.worker
+    assert worker.run is not None
+    began = worker.launched if worker.run.container is None else turn.now
     timeout = worker.spec.timeout
-    turn.change(state=State.RUNNING, reason=None, deadline=None if timeout is None else worker.launched + timeout)
+    deadline = None if timeout is None else began + timeout
+    turn.change(state=State.RUNNING, reason=None, launched=began, deadline=deadline)
 
 
 @goes()

@@ -10,7 +10,7 @@ from attrs import evolve
 from rdagentd.core import effects as fx
 from rdagentd.core import events as ev
 from rdagentd.core.engine import Engine
-from rdagentd.model.container import Way
+from rdagentd.model.container import Container, DriverName, Way
 from rdagentd.model.run import Exit, ExitKind
 from rdagentd.model.spec import Breaker, Policy, Queue, Restart, Spec, Stop
 from rdagentd.model.worker import State, Then, Want
@@ -99,6 +99,15 @@ def test_started_keeps_the_process_and_arms_the_limit_from_the_launch() -> None:
     assert run is not None
     assert (run.pid, run.start_ticks, run.started_at, run.log_start) == (42, 4242, 5e8, {"out": 10})
     assert fx.SaveRun(run) in effects
+
+
+def test_the_time_in_which_an_image_was_fetched_is_not_the_container_s() -> None:
+    world = World()
+    world(ev.ExecutorConnected(True, driver=DriverName.DOCKER))
+    world.submit(timeout=60.0, driver=DriverName.DOCKER, container=Container("image"))
+    world.now += 600
+    effects = world(ev.RunStarted("w", world.run(), 42, 4242, 5e8, {"out": 10}, "c0ffee"))
+    assert done(effects) == [fx.Arm("w", LIMIT, 1660.0)]
 
 
 def test_an_end_is_kept_then_acknowledged() -> None:
