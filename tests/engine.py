@@ -60,6 +60,11 @@ class Engine:
         assert self._process is not None, "the engine is not started"
         return self._process.pid
 
+    @property
+    def is_up(self) -> bool:
+        """Whether it was started, and not stopped since."""
+        return self._process is not None
+
     def start(self) -> None:
         """Starts dockerd; returns once it says that it is ready."""
         command = [

@@ -158,12 +158,15 @@ class Search:
     def _stats(self, runs: Collection[Run] = ()) -> dict[int, Stat]:
         """Every process, save those of which cheaper questions tell that they are none of `runs`.
 
-        Is it the main process of another run, or in the session of one? Has it no session: is it the kernel's?
+        Is it the main process of another run, or in the session of one? Has it no session: is it the kernel's, or of whoever
+        entered the executor's pid namespace from outside? A main process that is only just born is still in the executor's own.
         """
-        others = self._mains.keys() - {run.pid for run in runs}
+        mine = {run.pid for run in runs}
+        others = self._mains.keys() - mine
         found = {}
         for pid in proc.pids():
-            if pid not in others and (session := proc.session(pid)) and session not in others:
+            session = proc.session(pid)
+            if pid in mine or (pid not in others and session and session not in others):
                 stat = proc.stat(pid)
                 if stat is not None:
                     found[pid] = stat

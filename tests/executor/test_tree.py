@@ -271,6 +271,17 @@ def test_a_stray_belongs_to_whose_mark_it_has_or_to_those_that_lived_when_it_was
             process.wait()
 
 
+def test_a_main_process_without_a_session_of_its_own_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before setsid(2) it has the executor's: 0 where the executor was put into a pid namespace from outside."""
+    run = Run("a", "w", 0.0)
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        run.pid, run.ticks = process.pid, proc.start_ticks(process.pid)
+        family = search.Search({"a": run}, {run.pid: run}, "")
+        monkeypatch.setattr(proc, "session", lambda pid: 0)
+        family.signal((run,), signal.SIGTERM)
+        assert process.wait(TIMEOUT) == -signal.SIGTERM
+
+
 def exec_done(pid: int) -> None:
     """Until the child is the program that it was to become (Popen may return earlier with vfork)."""
     deadline = time.monotonic() + TIMEOUT
