@@ -16,6 +16,7 @@ from rdagentd.executor.run import Run
 from rdagentd.protocol.frames import pack
 from tests.cgroups import WAYS, is_frozen
 from tests.executor.conftest import PYTHON, SYSTEM_PYTHON, TIMEOUT, Executor, ended, lines_of, needs_root, state_of
+from tests.harness import eventually
 
 ESCAPES = {
     "child": "subprocess.Popen(SLEEP)",
@@ -61,15 +62,21 @@ def way(request: pytest.FixtureRequest) -> str:
 
 
 def left_of(executor: Executor) -> list[int]:
-    """Processes whose parent is the executor."""
-    found = []
+    """Processes whose parent is the executor. The dead among them do not count in a cgroup, and are reaped a moment later."""
+    eventually(lambda: "Z" not in _children(executor).values(), "the dead to be reaped")
+    return list(_children(executor))
+
+
+def _children(executor: Executor) -> dict[int, str]:
+    """pid → state letter."""
+    found = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             fields = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             continue
         if int(fields[1]) == executor.pid:
-            found.append(int(name))
+            found[int(name)] = fields[0]
     return found
 
 
