@@ -81,8 +81,7 @@ class ProcessDriver:
         self._attempt = 0
         self._uid = -1
         self._enforced: Mapping[str, Any] = _NO_CGROUP
-        self._asked: deque[asyncio.Future[Mapping[str, Any]]] = deque()
-        self._evicting: deque[asyncio.Future[int | None]] = deque()
+        self._asked: dict[str, deque[asyncio.Future[Mapping[str, Any]]]] = {"usage": deque(), "evict": deque()}
         self._task: asyncio.Task[None] | None = None
         self._stalls: Mapping[str, int] = {}
         self.on_pressure: Callable[[], None] = lambda: None
@@ -139,10 +138,9 @@ class ProcessDriver:
         if self._link is not link:
             return
         known, self._link, self._hello = self._hello is not None, None, None
-        while self._asked:
-            self._on_usage({"runs": {}})
-        while self._evicting:
-            self._on_evicted({"found": None})
+        for op, asked in self._asked.items():
+            while asked:
+                self._answer(op, {})
         if self._closing:
             self.on_left()
             return
@@ -221,23 +219,27 @@ class ProcessDriver:
         return None
 
     async def usage(self, runs: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
-        """Answers come in the order of the requests. What is not answered, because the executor is gone, is not known."""
-        answers = []
-        for first in range(0, len(runs) if self._hello is not None else 0, _AT_ONCE):
-            answers.append(asyncio.get_running_loop().create_future())
-            self._asked.append(answers[-1])
-            self._send({"op": "usage", "runs": list(runs[first : first + _AT_ONCE])})
-        return {run: used for answer in answers for run, used in (await answer).items()}
+        """What is not answered, because the executor is gone, is not known."""
+        firsts = range(0, len(runs) if self._hello is not None else 0, _AT_ONCE)
+        answers = [self._ask("usage", runs=list(runs[first : first + _AT_ONCE])) for first in firsts]
+        return {run: used for answer in answers for run, used in (await answer).get("runs", {}).items()}
 
     async def evict(self, container: str) -> int | None:
         """Has all that is of a container of Docker's killed, whatever the engine knows of it; how many processes these were,
         None if the executor cannot be asked."""
-        if self._hello is None:
-            return None
-        self._evicting.append(asyncio.get_running_loop().create_future())
-        answer = self._evicting[-1]
-        self._send({"op": "evict", "container": container})
-        return await answer
+        return (await self._ask("evict", container=container)).get("found") if self._hello is not None else None
+
+    def _ask(self, op: str, **fields: Any) -> asyncio.Future[Mapping[str, Any]]:
+        """The answer to come; those to one operation come in the order of the requests. Empty if there will be none."""
+        answer: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
+        self._asked[op].append(answer)
+        self._send({"op": op, **fields})
+        return answer
+
+    def _answer(self, op: str, message: Mapping[str, Any]) -> None:
+        answer = self._asked[op].popleft()
+        if not answer.done():  # whoever asked may have gone away
+            answer.set_result(message)
 
     def watch_pressure(self, stalls: Mapping[str, int]) -> None:
         """`on_pressure` is called when programs wait for a resource for so many microseconds in 10 seconds; `on_unseen` with
@@ -324,14 +326,10 @@ class ProcessDriver:
         self._listener.grew(message["worker"], message["stream"], message["end"])
 
     def _on_usage(self, message: dict[str, Any]) -> None:
-        answer = self._asked.popleft()
-        if not answer.done():  # whoever asked may have gone away
-            answer.set_result(message["runs"])
+        self._answer("usage", message)
 
     def _on_evicted(self, message: dict[str, Any]) -> None:
-        answer = self._evicting.popleft()
-        if not answer.done():
-            answer.set_result(message["found"])
+        self._answer("evict", message)
 
     def _on_pressure(self, message: dict[str, Any]) -> None:
         self.on_pressure()
@@ -350,10 +348,8 @@ class ProcessDriver:
             self.on_unseen(f"pressure on this host is not seen: {message.get('reason')}")
         if message.get("op") == "tend":
             self.on_tended({"worker": message.get("worker"), "problem": message.get("reason")})
-        if message.get("op") == "usage":  # an earlier version
-            self._on_usage({"runs": {}})
-        if message.get("op") == "evict":  # likewise
-            self._on_evicted({"found": None})
+        if message.get("op") in self._asked:  # an earlier version
+            self._answer(message["op"], {})
         if message.get("op") == "leave":  # asked again when the run that is still there has ended
             self._leaving = self._closing = False
 
