@@ -75,11 +75,16 @@ def _limits(
 ) -> Iterator[Finding]:
     if driver in engine.away:
         return  # nobody can tell
-    missing = unmet(_ASKING[driver])
-    if not missing:
+    lacking = unmet(_ASKING[driver])
+    if not lacking:
         yield Finding(subject, "ok", "all can be enforced")
-    for limit in missing:
-        yield Finding(subject, "missing", limit.text)
+    specs = [worker.spec for worker in engine.workers.values() if worker.spec.driver is driver]
+    used = {limit.field for spec in specs for limit in unmet(spec)}
+    for limit in lacking:
+        if limit.field in used:
+            yield Finding(subject, "missing", limit.text)
+        else:
+            yield Finding(subject, "absent", f"{limit.text}; no worker needs it")
 
 
 def _isolation(engine: Engine, bwrap: str) -> Finding:

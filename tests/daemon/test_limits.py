@@ -32,10 +32,15 @@ def test_a_limit_that_cannot_hold_is_told_or_refuses_the_run(limited: Client) ->
     assert hard["warnings"][0].endswith("so no run is started; set limits.require = false to go without it")
     limited.wait("soft", until="running")
     assert "Limits.tasks cannot be enforced: " in sentences(limited, "soft")
-    found = [one for one in limited.call("doctor") if one["state"] == "missing"]
-    assert {("limits of processes", word) for word in ("memory", "tasks", "cpu")} <= {
-        (one["subject"], one["text"].partition(" ")[0].removeprefix("limits.")) for one in found
+    states = {
+        one["text"].partition(" ")[0].removeprefix("limits."): one["state"]
+        for one in limited.call("doctor")
+        if one["subject"] == "limits of processes"
     }
+    assert {limit for limit, state in states.items() if state == "missing"} == {"memory", "tasks"}, (
+        "what workers ask for"
+    )
+    assert states["cpu"] == "absent"
     row = limited.wait("hard")[0]
     assert (row["exit"]["kind"], row["exit"]["stage"]) == ("could_not_start", "limits")
     assert sentences(limited, "hard").count("limits.memory cannot be enforced") == 1

@@ -13,15 +13,16 @@ from rdagentd.drivers.docker_options import unmet as unmet_in_docker
 from rdagentd.drivers.limits import Unmet
 from rdagentd.drivers.limits import unmet as unmet_in_cgroup
 from rdagentd.executor.cgroup import FILES
-from rdagentd.model.container import DriverName, Way
+from rdagentd.model.container import Container, DriverName, Way
 from rdagentd.model.isolation import Isolation
 from rdagentd.model.requests import Capacity, Gpu
-from rdagentd.model.spec import Spec
+from rdagentd.model.spec import Limits, Spec
 from rdagentd.model.worker import Worker
 from rdagentd.supervisor.doctor import examine
 from tests.supervisor.test_rows import engine_with
 
 WHOLE = {"files": sorted(FILES), "problem": ""}
+CONTAINED = Spec("b", driver=DriverName.DOCKER, container=Container("image"), limits=Limits(cpu=1.0))
 ENGINE = dict.fromkeys(("MemoryLimit", "SwapLimit", "CpuCfsQuota", "CPUShares", "CPUSet", "PidsLimit"), True)
 
 
@@ -52,9 +53,12 @@ def test_a_host_that_has_everything_lacks_nothing() -> None:
 
 def test_each_limit_that_cannot_be_enforced_is_named_with_what_follows() -> None:
     lame = {"files": sorted(FILES - {"io.weight"}), "problem": ""}
-    assert found(engine_with(), asked(lame)) == {
-        "limits of processes": "missing: limits.io_weight cannot be enforced: this kernel has no io.weight; runs go without"
-    }
+    text = "limits.io_weight cannot be enforced: this kernel has no io.weight; runs go without"
+    assert found(engine_with(), asked(lame)) == {"limits of processes": f"absent: {text}; no worker needs it"}
+    others = (Worker("a", Spec("a", ("true",), limits=Limits(tasks=9)), 0), Worker("b", CONTAINED, 0))
+    assert found(engine_with(*others), asked(lame))["limits of processes"].startswith("absent: ")
+    weighed = Worker("w", Spec("w", ("true",), limits=Limits(io_weight=9)), 0)
+    assert found(engine_with(*others, weighed), asked(lame)) == {"limits of processes": f"missing: {text}"}
     none = {"files": [], "problem": "this host has no cgroups"}
     told = [one.text for one in examine(engine_with(), asked(none), None) if one.subject == "limits of processes"]
     assert len(told) == len(FILES - {"memory.oom.group"})
