@@ -153,7 +153,10 @@ ROWS = (
         "swap", ('limits.memory = "64M"', 'limits.swap = "64M"'), "fills 96 MiB, then 256 MiB",
         python(EATER, "96", "256"), "out_of_memory", to_its_limit, ("memory.swap.max", "swap"),
     ),
-    Row("cpu", ("limits.cpu = 0.5",), "three processes compute, 1 s each", python(BURNER), "0", share, ("cpu.max",)),
+    Row(
+        "cpu", ("limits.cpu = 0.5",), "three processes compute, 1 s each",
+        python(BURNER), "0", share, ("cpu.max",), alone=True,
+    ),
     Row("cpuset", ('limits.cpuset = "0"',), "asks for all CPUs", python(CHOOSER), "0", needs=("cpuset.cpus",)),
     Row("tasks", ("limits.tasks = 16",), "forks 50 children", python(FORKER), "0", needs=("pids.max",)),
     Row(

@@ -51,7 +51,8 @@ class Row:
     """One limit. asked: lines of a spec in TOML. tried: what `command` does, in words. end: as `Story.end`.
 
     measured: asserts what the output does not tell, and says it in words that are the same on every host. needs: what a place
-    may lack. In all texts /srv/open, /srv/own, /opt/open and the ports 443 and 7777 stand for what a place has for them.
+    may lack. alone: tried when the others are over, as what they leave of the CPUs may bound it sooner. In all texts
+    /srv/open, /srv/own, /opt/open and the ports 443 and 7777 stand for what a place has for them.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Row:
     end: str
     measured: Callable[[Story], str] = nothing_more
     needs: tuple[str, ...] = ()
+    alone: bool = False
 
     @property
     def worker(self) -> str:

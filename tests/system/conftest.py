@@ -2,23 +2,55 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from . import image
-from .machine import Machine, MachineError
+from .machine import Machine, MachineError, Moment
+
+LONGEST = (
+    "test_service",
+    "test_crash",
+    "test_upgrade",
+    "test_access",
+    "test_hostile",
+    "test_docker_socket",
+    "test_package",
+)
+"""Files by how long they take, the longest first."""
+
+BOOTED = "systemctl is-system-running --wait;"
+ANSWERS = "until rdagentctl ping; do sleep 0.2; done"
 
 CURSOR: pytest.StashKey[str] = pytest.StashKey()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every scenario here; its time limit covers building the images and a slow boot."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.system)
-            item.add_marker(pytest.mark.timeout(1200))
+    """Mark every scenario here; its time limit covers building the images and a slow boot. What takes longest begins first."""
+    ours = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
+    for item in ours:
+        item.add_marker(pytest.mark.system)
+        item.add_marker(pytest.mark.timeout(1200))
+    if len(ours) == len(items):
+        items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
+class ByMachine(LoadScopeScheduling):  # type: ignore[misc]
+    """Where machines run side by side, the scenarios of one stay together: those of a file, of one release."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, scenario = nodeid.partition("::")
+        return f"{file} {next((release for release in image.RELEASES if release in scenario), '')}"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByMachine:
+    """Share the scenarios out."""
+    return ByMachine(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +60,7 @@ def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
 
     def say(text: str) -> None:
         with capture.global_and_fixture_disabled():
-            print(f"\n{text}", flush=True)
+            print(f"\n{text}", file=sys.stderr, flush=True)  # the one way out of a process that tests beside others
 
     return say
 
@@ -45,12 +77,20 @@ def bench_tools(say: Callable[[str], None]) -> None:
 
 
 @pytest.fixture(scope="session")
-def package(bench_tools: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The .deb of this checkout."""
+def common(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A directory of all who test beside each other."""
+    base = tmp_path_factory.getbasetemp()
+    return base if worker_id == "master" else base.parent
+
+
+@pytest.fixture(scope="session")
+def package(bench_tools: None, common: Path) -> Path:
+    """The .deb of this checkout, built once."""
     build = Path(__file__).parents[2] / "packaging" / "deb" / "build"
     with image.lock("tools"):  # it installs what it is built with
-        built = subprocess.run([build, tmp_path_factory.mktemp("deb")], check=True, stdout=subprocess.PIPE, text=True)
-    return Path(built.stdout.splitlines()[-1])
+        if not (common / "package").exists():
+            subprocess.run([build, common / "package"], check=True, stdout=subprocess.PIPE)
+    return next((common / "package").glob("*.deb"))
 
 
 @pytest.fixture(scope="module", params=list(image.RELEASES))
@@ -61,16 +101,24 @@ def release(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def machine(
-    release: str, bench_tools: None, say: Callable[[str], None], request: pytest.FixtureRequest
+    release: str, bench_tools: None, common: Path, say: Callable[[str], None], request: pytest.FixtureRequest
 ) -> Iterator[Machine]:
-    """A machine of each release, freshly booted for this file, of its KIND; where it says INSTALLED, rdagentd runs on it."""
+    """A machine of each release for this file, of its KIND, just booted; where it says INSTALLED, rdagentd runs on it.
+
+    Of each sort one is booted, emulated nearly a minute of work, and the others go on from there.
+    """
     kind = getattr(request.module, "KIND", "ready")
     installed = getattr(request.module, "INSTALLED", False)
     package = request.getfixturevalue("package") if installed else None
     disk = image.installed(release, say, kind, package) if package else image.image(release, say, kind)
-    with Machine(disk) as machine:
-        if installed:
-            machine.check("systemctl is-system-running --wait; until rdagentctl ping; do sleep 0.2; done", timeout=180)
+    name = f"{release}-{kind}{'-installed' * installed}"
+    kept, told = common / f"{name}.qcow2", common / f"{name}.boot-id"
+    with image.lock(f"boot-{name}"):
+        if not told.exists():
+            with Machine(disk) as first:
+                first.check(BOOTED + (ANSWERS if installed else ""), timeout=180)
+                told.write_text(first.keep(kept).boot_id)
+    with Machine(Moment(disk, kept, told.read_text())) as machine:
         yield machine
 
 

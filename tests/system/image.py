@@ -18,11 +18,13 @@ GUEST = HERE / "guest"
 
 RELEASES = {"bookworm": "Debian 12, systemd 252", "trixie": "Debian 13, systemd 257"}
 KERNEL_RELEASE = "bookworm"  # trixie's 6.12 crashes at random under qemu 7.2 without KVM: both boot Debian 12's 6.1
-BASE_PACKAGES = "systemd-sysv,dbus,udev,kmod,iproute2,procps"
+# python3 as most servers have it: emulated, compiling its standard library takes minutes and shows nothing of ours.
+BASE_PACKAGES = "systemd-sysv,dbus,udev,kmod,iproute2,procps,python3"
 # For the local repository, with their closure: what rdagentd's package depends on, and what its scenarios look at it with.
-# The bare machine has none of it; the ready one, which saves a minute a boot, has it all, and docker has an engine too.
+# The bare machine has none of it but python3; the ready one has it all, which saves a minute a boot, and docker an engine too.
 REPOSITORY_PACKAGES = (
-    "python3 python3-attr python3-cattr python3-msgpack python3-sdnotify python3-daemon python3-docker"
+    "python3 python3-attr python3-cattr python3-msgpack python3-psutil python3-sdnotify python3-daemon python3-docker"
+    " python3-aiohttp python3-prometheus-client"
     " bubblewrap nftables autopkgtest dpkg-dev bash-completion fish man-db zsh"
 )
 
@@ -32,6 +34,7 @@ DOCKER_PACKAGES = "docker.io apparmor busybox-static"
 # Program → Debian package. A person who is not root installs them beforehand.
 TOOLS = {
     "qemu-system-x86_64": "qemu-system-x86",
+    "qemu-img": "qemu-utils",
     "mmdebstrap": "mmdebstrap",
     "mkfs.ext4": "e2fsprogs",
     "dpkg-scanpackages": "dpkg-dev",
@@ -139,14 +142,16 @@ def installed(release: str, say: Callable[[str], None], kind: str, package: Path
     It is made in the package's directory, once. Raises CalledProcessError.
     """
     before = image(release, say, kind)
-    root, disk = package.parent / "root", package.parent / f"{release}-{kind}"
-    if not disk.exists():
-        with (package.parent / "log").open("wb") as log:
-            _run(log, "cp", "--archive", f"{before.disk}-root", str(root))
-            shutil.copy(package, root / "root")
-            _run(log, "unshare", "--mount", f"{GUEST}/furnish", str(root), f"/root/{package.name}")
-            _make_disk(log, root, disk)
-        shutil.rmtree(root)
+    disk = package.parent / f"{release}-{kind}"
+    root = disk.with_name(f"{disk.name}-root")
+    with lock(f"{release}-{kind}"):
+        if not disk.exists():
+            with disk.with_name(f"{disk.name}-log").open("wb") as log:
+                _run(log, "cp", "--archive", f"{before.disk}-root", str(root))
+                shutil.copy(package, root / "root")
+                _run(log, "unshare", "--mount", f"{GUEST}/furnish", str(root), f"/root/{package.name}")
+                _make_disk(log, root, disk)
+            shutil.rmtree(root)
     return attrs.evolve(before, disk=disk)
 
 

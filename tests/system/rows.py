@@ -20,17 +20,26 @@ def prepare(machine: Machine) -> None:
 
 
 def tried(machine: Machine, person: str, place: Place, rows: Sequence[Row]) -> dict[str, Story]:
-    """What became of each: all that are not refused side by side."""
+    """What became of each: side by side, but for those that are refused or want to be alone."""
     stories = {row.worker: _refused(machine, person, place, row) for row in rows if row.end == "refused"}
-    names = [row.worker for row in rows if row.end != "refused"]
-    machine.put("/tmp/rows.toml", "".join(place.document(row) for row in rows if row.end != "refused").encode())
+    for alone in (False, True):
+        batch = [row for row in rows if row.end != "refused" and row.alone is alone]
+        if batch:
+            stories |= _run(machine, person, place, batch)
+    return stories
+
+
+def _run(machine: Machine, person: str, place: Place, rows: Sequence[Row]) -> dict[str, Story]:
+    names = " ".join(row.worker for row in rows)
+    machine.put("/tmp/rows.toml", "".join(map(place.document, rows)).encode())
     machine.check(f"runuser -u {person} -- rdagentctl apply /tmp/rows.toml", timeout=120)
-    told = machine.run(f"rdagentctl wait {' '.join(names)} --timeout 8m", timeout=500)
-    shown = json.loads(machine.check(f"rdagentctl show --json {' '.join(names)}", timeout=120))
-    why = json.loads(machine.check(f"rdagentctl why --json {' '.join(names)}", timeout=120))
-    logs = machine.check(f"for name in {' '.join(names)}; do echo == $name; rdagentctl logs $name; done", timeout=300)
+    told = machine.run(f"rdagentctl wait {names} --timeout 8m", timeout=500)
+    shown = json.loads(machine.check(f"rdagentctl show --json {names}", timeout=120))
+    why = json.loads(machine.check(f"rdagentctl why --json {names}", timeout=120))
+    logs = machine.check(f"for name in {names}; do echo == $name; rdagentctl logs $name; done", timeout=300)
     output = {part.partition("\n")[0]: part.partition("\n")[2] for part in logs.split("== ")[1:]}
     sentences = {one["name"]: tuple(one["sentences"]) for one in why}
+    stories = {}
     for worker in shown:
         name = worker["row"]["name"]
         assert worker["row"]["exit"], (told, sentences[name], output[name])
