@@ -53,7 +53,7 @@ chaos: .venv/ready  ## The crash tests in full: hundreds of SIGKILLs; takes a wh
 system: .venv/ready  ## The package on booted Debian 12 and 13 in qemu, some at once; needs root, most of an hour
 	$(SAY) "booted machines"
 	@if [ "$$(id -u)" = 0 ]; then \
-	    $(BIN)/python -m pytest -m system tests/system -n $$(($$(nproc) + 1)) --dist loadscope --no-loadscope-reorder -v --durations=10; \
+	    $(BIN)/python -m pytest -m system tests/system -n $$(($$(nproc) < 3 ? $$(nproc) + 1 : 4)) --dist loadscope --no-loadscope-reorder -v --durations=10; \
 	else \
 	    echo "skipped: building machines needs root"; [ "$${CI:-}" != true ]; \
 	fi
