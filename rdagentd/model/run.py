@@ -7,7 +7,10 @@ from enum import StrEnum
 
 from attrs import Factory, frozen
 
+from rdagentd.model.checkpoints import Checkpoint
+from rdagentd.model.measures import UNTOLD, Measures
 from rdagentd.model.requests import NOTHING, Requests
+from rdagentd.model.result import Outcome
 
 
 class ExitKind(StrEnum):
@@ -20,6 +23,7 @@ class ExitKind(StrEnum):
     OVER_BUDGET = "over_budget"
     OVER_QUOTA = "over_quota"
     STALLED = "stalled"
+    UNHEALTHY = "unhealthy"
     COULD_NOT_START = "could_not_start"
     LOST = "lost"
 
@@ -28,7 +32,8 @@ class ExitKind(StrEnum):
 class Exit:
     """How a run ended. `code` or `signal` (a name, "SIGKILL") tell what the kernel said, whatever the kind is.
 
-    stage, errno: where the start failed and with which error number, for could_not_start only.
+    stage, errno: where the start failed and with which error number, for could_not_start only. outcome: what it came to, where
+    the spec says how that is known; it counts instead of the code.
     """
 
     kind: ExitKind
@@ -38,6 +43,7 @@ class Exit:
     stage: str | None = None
     errno: int | None = None
     reason: str = ""
+    outcome: Outcome | None = None
 
 
 @frozen
@@ -60,12 +66,24 @@ class Usage:
 
 
 @frozen
+class Reading:
+    """How far a run was read by its reporters. log: offset by stream, behind the last whole line; errors: what could not be
+    read or taken; trouble: the last of them, in words.
+    """
+
+    log: Mapping[str, int] = Factory(dict)
+    errors: int = 0
+    trouble: str = ""
+
+
+@frozen
 class Run:
     """One attempt. `id` is time-ordered. started_at, ended_at: seconds since the epoch, for people only.
 
     pid and start_ticks (field 22 of /proc/PID/stat) are None until the process exists; log_start and log_end are offsets in
     the worker's log by stream. container: its id, None for a process; such a run's pid is 0 if it was over before it was seen.
-    holds: what it has of the host until nothing of it is left.
+    holds: what it has of the host until nothing of it is left. measures: what it told of itself; reading: how that was learnt.
+    prepared: what must come before it is done; checkpoint: what it goes on from, None for the beginning.
     """
 
     id: str
@@ -82,3 +100,15 @@ class Run:
     log_end: Mapping[str, int] = Factory(dict)
     container: str | None = None
     holds: Requests = NOTHING
+    measures: Measures = UNTOLD
+    reading: Reading = Reading()
+    prepared: bool = True
+    checkpoint: Checkpoint | None = None
+
+
+def log_bytes(run: Run, ends: Mapping[str, int]) -> int:
+    """Bytes of output of a run whose streams end there."""
+    count = 0
+    for stream, end in ends.items():  # a generator would take twice the time, of thousands
+        count += end - run.log_start.get(stream, end)
+    return count

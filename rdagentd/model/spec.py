@@ -7,10 +7,18 @@ from enum import StrEnum
 
 from attrs import Factory, frozen
 
+from rdagentd.model.budgets import UNBOUNDED, Budgets
+from rdagentd.model.checkpoints import Checkpoints, Snapshot
 from rdagentd.model.container import Container, DriverName, Way
+from rdagentd.model.dependency import Condition
 from rdagentd.model.directories import CacheDirectory, StateDirectory
+from rdagentd.model.health import HealthCheck
 from rdagentd.model.isolation import Isolation
+from rdagentd.model.preflight import Preflight
+from rdagentd.model.reporters import Reporter
 from rdagentd.model.requests import NOTHING, Requests
+from rdagentd.model.result import Result
+from rdagentd.model.stall import Stall
 
 
 class Policy(StrEnum):
@@ -151,7 +159,11 @@ class Spec:
     command: empty only for a container, which then runs what its image says. container: there exactly if the driver is docker.
 
     credentials: file name for the run → name of a credential of the executor's unit; secret_environment: variable → the same.
-    docker_socket: whether a process may use the Docker engine, through the proxy.
+    docker_socket: whether a process may use the Docker engine, through the proxy. watchdog: seconds, as sd_watchdog_enabled(3)
+    has it; None: no signs of life are asked for.
+
+    depends: what must have become of which other workers before a run starts. providers: services without which it cannot work,
+    such as those of models; who shares one shares its breaker.
     """
 
     name: str
@@ -179,7 +191,18 @@ class Spec:
     state: StateDirectory | None = None
     cache: CacheDirectory | None = None
     log: Log = Log()
+    reporters: tuple[Reporter, ...] = ()
+    watchdog: float | None = None
     labels: Mapping[str, str] = Factory(dict)
+    depends: Mapping[str, Condition] = Factory(dict)
+    providers: tuple[str, ...] = ()
+    health: HealthCheck | None = None
+    budgets: Budgets = UNBOUNDED
+    stall: Stall | None = None
+    preflight: Preflight | None = None
+    result: Result | None = None
+    checkpoints: Checkpoints | None = None
+    snapshot: Snapshot = Snapshot()  # noqa: RUF009
 
     @property
     def way(self) -> Way:
@@ -191,5 +214,10 @@ class Spec:
         return f"Spec({self.name!r}, command={self.command!r})"
 
 
-LIVE_FIELDS = frozenset({"restart", "stop", "timeout", "kill_after", "queue", "labels"})
+LIVE_FIELDS = frozenset(
+    {
+        "restart", "stop", "timeout", "kill_after", "queue", "labels", "reporters", "health", "checkpoints", "snapshot",
+        "preflight", "result", "depends", "providers", "budgets", "stall",
+    }
+)  # fmt: skip
 """Fields whose change takes effect on a run that is under way; any other change needs a new run."""

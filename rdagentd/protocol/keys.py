@@ -82,14 +82,15 @@ LOOK_BACK = 40
 LOOK_AHEAD = 64 + 1 + 256
 """Longest beginning of a secret about which a pattern can be in doubt, in bytes."""
 
-_NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "_PASS", "_PWD", "_PAT")
+SECRETIVE = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "_PASS", "_PWD", "_PAT")
+"""How the names of variables end that hold secrets."""
 
 
 def guessed(environment: Mapping[bytes, bytes]) -> Iterator[tuple[str, bytes]]:
     """Variables whose names end as those of keys do, with values that are long enough."""
     for name, value in environment.items():
         text = name.decode("utf-8", "replace")
-        if len(value) >= LEAST_GUESSED and text.upper().endswith(_NAMES):
+        if len(value) >= LEAST_GUESSED and text.upper().endswith(SECRETIVE):
             yield text, value
 
 
