@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from attrs import Factory, evolve, fields, frozen
 
 from rdagentd.config.access import ACCESS, Grants
+from rdagentd.config.budgets import SHARED_BUDGETS
 from rdagentd.config.docker import DOCKER, Docker
+from rdagentd.config.gateway import GATEWAY, Gateway
 from rdagentd.config.host import HOST, PRESSURE, Host
 from rdagentd.config.kinds import SLOTS, choice, whole
+from rdagentd.config.metrics import METRICS, Metrics
+from rdagentd.config.outputs import LOGGING, Logging, LogLevel
 from rdagentd.config.problems import ConfigError, Problem
+from rdagentd.config.providers import PROVIDERS
+from rdagentd.config.rd_agent import RD_AGENT, RdAgent
 from rdagentd.config.section import Section, named
 from rdagentd.config.texts import OPTIONAL_PATH, rebased
 from rdagentd.config.toml import read_toml, toml_files
+from rdagentd.model.budgets import SharedBudgets
+from rdagentd.model.provider import Provider
 from rdagentd.model.requests import Thresholds
 
 VARIABLE_PREFIX = "RDAGENTD_"
-
-
-class LogLevel(StrEnum):
-    """How much the daemon tells about itself, by the names of logging."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
 
 
 @frozen
@@ -54,6 +52,12 @@ class Config:
     docker: Docker = Factory(Docker)
     host: Host = Factory(Host)
     pressure: Thresholds = Factory(Thresholds)
+    rd_agent: RdAgent = Factory(RdAgent)
+    metrics: Metrics = Factory(Metrics)
+    gateway: Gateway = Factory(Gateway)
+    logging: Logging = Factory(Logging)
+    providers: Mapping[str, Provider] = Factory(dict)
+    budgets: SharedBudgets = Factory(SharedBudgets)
 
 
 @frozen
@@ -80,12 +84,21 @@ CONFIG = Section(
         "keep_events": (whole(1, 100_000_000), "Events remembered, of all workers together."),
         "keep_revisions": (whole(1, 1_000_000), "Revisions of its spec remembered of each worker."),
         "max_workers": (whole(1, 1_000_000), "Most workers; submit is refused beyond."),
-        "log_level": (choice(LogLevel), "How much rdagentd tells about itself."),
+        "log_level": (choice(LogLevel), "How much rdagentd tells about itself, where [logging] says nothing else."),
         "workers_dir": (OPTIONAL_PATH, "Directory of specs, read at start and by reload. Relative to this file."),
         "access": (ACCESS, "Who may do what over the control socket. Not by a variable."),
         "docker": (DOCKER, "The Docker engine, and who may use it. Not by a variable."),
         "host": (HOST, "What of the host `requests` of workers may be given. Not by a variable."),
         "pressure": (PRESSURE, "From when on the host is too busy to start anything. Not by a variable."),
+        "rd_agent": (RD_AGENT, "RD-Agent as `launch` and uploads start it. Not by a variable."),
+        "metrics": (METRICS, "What is told to Prometheus of each worker. Not by a variable."),
+        "gateway": (GATEWAY, "HTTP: where `rdagentd gateway` listens, and for whom. Not by a variable."),
+        "logging": (LOGGING, "Where it tells about itself, and levels of single loggers. Not by a variable."),
+        "providers": (
+            PROVIDERS,
+            "Breakers of the providers that workers name, as tables [providers.NAME]. Not by a variable.",
+        ),
+        "budgets": (SHARED_BUDGETS, "What workers may spend together. Not by a variable."),
     },
 )
 
@@ -103,8 +116,9 @@ def load_config(path: str | None, environ: Mapping[str, str] = os.environ) -> Lo
         layer, mistakes = CONFIG.read(raw)
         problems += [evolve(problem, where=origin) for problem in mistakes]
         groups = layer.pop("groups", {})
-        values |= {**layer, "groups": {**values["groups"], **groups}}
         origins |= dict.fromkeys((*layer, *(f"groups.{name}" for name in groups)), origin)
+        providers = {**values["providers"], **layer.get("providers", {})}
+        values |= {**layer, "groups": {**values["groups"], **groups}, "providers": providers}
     if problems:
         raise ConfigError(problems)
     return Loaded(Config(**values), origins)

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from rdagentd.config.budgets import BUDGETS, DISK_CONFLICT
+from rdagentd.config.checkpoints import CHECKPOINTS, SNAPSHOT
+from rdagentd.config.checkpoints import CONFLICTS as CHECKPOINT_CONFLICTS
 from rdagentd.config.containers import COMMAND_OR_NONE, CONFLICTS, CONTAINER, derive_driver, needs
+from rdagentd.config.dependencies import CONFLICT as DEPENDENCY_CONFLICT
+from rdagentd.config.dependencies import DEPENDS, PROVIDERS
 from rdagentd.config.directories import CACHE, STATE
 from rdagentd.config.directories import CONFLICTS as DIRECTORY_CONFLICTS
+from rdagentd.config.health import CONFLICTS as HEALTH_CONFLICTS
+from rdagentd.config.health import HEALTH
 from rdagentd.config.isolation import CONFLICT as ISOLATION_CONFLICT
 from rdagentd.config.isolation import ISOLATION
 from rdagentd.config.kinds import CODES, FLAG, SIGNALS, UMASK, choice, duration, fraction, size, whole
+from rdagentd.config.preflight import CONFLICT as PREFLIGHT_CONFLICT
+from rdagentd.config.preflight import PREFLIGHT
+from rdagentd.config.reporters import CONFLICT as REPORTERS_CONFLICT
+from rdagentd.config.reporters import REPORTERS
 from rdagentd.config.requests import ABOVE_LIMITS, REQUESTS
 from rdagentd.config.resources import (
     CPU_LIST,
@@ -21,8 +32,11 @@ from rdagentd.config.resources import (
     TASKS,
     WEIGHT,
 )
+from rdagentd.config.result import CONFLICT as RESULT_CONFLICT
+from rdagentd.config.result import RESULT
 from rdagentd.config.rlimits import BYTES, MICROSECONDS, SECONDS, count
 from rdagentd.config.section import Conflict, Section
+from rdagentd.config.stall import STALL
 from rdagentd.config.tables import CREDENTIALS, ENVIRONMENT, LABELS, SECRET_ENVIRONMENT
 from rdagentd.config.texts import NAME, OPTIONAL_PATH, PATHS, USER
 from rdagentd.config.units import MAX_SIZE, format_duration
@@ -260,7 +274,33 @@ SPEC = Section(
             "A directory of its own for what can be made again: $CACHE_DIRECTORY. `cache = {}` is enough.",
         ),
         "log": (LOG, "How its output is kept."),
+        "reporters": (
+            REPORTERS,
+            "What it tells of itself, and where: see operations.md. Tables `[[reporters]]`.",
+        ),
+        "watchdog": (
+            duration(unlimited=True, zero=False),
+            "Longest time between two signs of life, `WATCHDOG=1` to $NOTIFY_SOCKET; then the run is stopped: `unhealthy`.",
+        ),
         "labels": (LABELS, "Names and values to select workers by; a value has at most 256 bytes."),
+        "depends": (
+            DEPENDS,
+            'What must have become of other workers before it starts: `{ db = "healthy", seed = "completed_successfully" }`.',
+        ),
+        "providers": (PROVIDERS, "Providers of models without which it cannot work; see [providers] in rdagentd.toml."),
+        "health": (
+            HEALTH,
+            'Whether a run is well, and what follows if not. Text alone is the URL: health = "http://127.0.0.1:8000/".',
+        ),
+        "budgets": (BUDGETS, "What it may spend over all its runs, and what of that must be reported in time."),
+        "stall": (STALL, "When a run that lives is said to do nothing any more, and what follows."),
+        "preflight": (
+            PREFLIGHT,
+            "What must be there before a run starts; else it ends as `could_not_start`, at stage `preflight`.",
+        ),
+        "result": (RESULT, "How it is known what a run came to, where its exit code does not tell."),
+        "checkpoints": (CHECKPOINTS, "What it writes to go on from, when it is restarted by policy or resumed."),
+        "snapshot": (SNAPSHOT, "What is kept of its work before each start."),
     },
     hints={
         "cmd": "did you mean command?",
@@ -284,14 +324,29 @@ SPEC = Section(
         "docker": "did you mean container? docker_socket lets a process start containers",
         "gpus": "did you mean requests.gpus?",
         "docker_host": "did you mean docker_socket = true?",
+        "depends_on": "did you mean depends?",
+        "requires": "did you mean depends?",
+        "after": "did you mean depends?",
+        "provider": "did you mean providers?",
+        "healthcheck": "did you mean health?",
+        "budget": "did you mean budgets?",
+        "max_cost": "did you mean budgets.cost_usd?",
+        "set": "it gives parameters to a profile, and there is no profile",
     },
     derive=derive_driver,
     conflicts=(
         *CONFLICTS,
         *ABOVE_LIMITS,
         ISOLATION_CONFLICT,
+        REPORTERS_CONFLICT,
         *DIRECTORY_CONFLICTS,
+        DEPENDENCY_CONFLICT,
+        *HEALTH_CONFLICTS,
+        PREFLIGHT_CONFLICT,
+        RESULT_CONFLICT,
+        *CHECKPOINT_CONFLICTS,
         Conflict("secret_environment", ("environment", "secret_environment"), _twice),
+        DISK_CONFLICT,
     ),
     needs=needs,
 )

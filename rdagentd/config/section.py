@@ -112,7 +112,10 @@ class Section:
     def _shared(self, made: Any) -> Any:
         if len(self._interned) > _MAX_INTERNED:
             self._interned.clear()
-        return self._interned.setdefault(made, made)
+        try:
+            return self._interned.setdefault(made, made)
+        except TypeError:  # it has a table of names, which cannot be hashed
+            return made
 
 
 def named(section: Section) -> Kind:

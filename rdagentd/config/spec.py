@@ -10,6 +10,7 @@ from attrs import evolve, fields, has
 
 from rdagentd.config.fields import SPEC
 from rdagentd.config.problems import InvalidError, SpecError
+from rdagentd.config.profiles import NO_PROFILES, Profiles
 from rdagentd.config.texts import rebased
 from rdagentd.model.spec import Spec
 
@@ -17,13 +18,17 @@ HIDDEN = "…"
 """Stands for a value of the environment."""
 
 
-def decode_spec(raw: Mapping[str, Any], where: str = "", base: str | None = None) -> Spec:
+def decode_spec(
+    raw: Mapping[str, Any], where: str = "", base: str | None = None, profiles: Profiles = NO_PROFILES
+) -> Spec:
     """The spec that `raw` stands for, as it is written in TOML or came over the control socket; see docs/worker-spec.md.
 
     where: the file, for messages. base: where a relative directory or environment_file begins; None: they are refused.
-    Raises SpecError with all problems at once; none of them holds a value of the environment.
+    profiles: those that it may name. Raises SpecError with all problems at once; none of them holds a value of the environment.
     """
     try:
+        if "profile" in raw:
+            raw = profiles.resolve(raw)
         return SPEC.parse(_from_base(raw, base) if base else raw if type(raw) is dict else dict(raw))  # type: ignore[no-any-return]
     except InvalidError as error:
         name = raw.get("name")
@@ -74,7 +79,7 @@ def _plain(value: Any) -> Any:
     if has(type(value)):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(type(value))}
     if isinstance(value, Mapping):
-        return {key: value[key] for key in sorted(value)}
+        return {key: _plain(value[key]) for key in sorted(value)}
     if isinstance(value, tuple):
         return [_plain(one) for one in value]
     return value.value if isinstance(value, Enum) else value

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import evolve
 
 from rdagentd.config.problems import ConfigError, Problem, SpecError, key_name, type_name
+from rdagentd.config.profiles import NO_PROFILES, Profiles
 from rdagentd.config.spec import decode_spec
 from rdagentd.config.toml import read_toml, toml_files
 from rdagentd.model.spec import Spec
@@ -19,11 +20,14 @@ TABLES = "worker"
 _MOST_TOLD = 100
 
 
-def decode_document(document: Mapping[str, Any], where: str, base: str | None) -> list[Spec]:
+def decode_document(
+    document: Mapping[str, Any], where: str, base: str | None, profiles: Profiles = NO_PROFILES
+) -> list[Spec]:
     """The specs of one TOML document: one spec with keys at the top, or any number of tables [worker.NAME].
 
     A spec at the top without a name is called like the file, without its .toml. where: the file, for messages; base: where
-    relative paths begin, None: they are refused. Raises SpecError with the problems of all specs.
+    relative paths begin, None: they are refused; profiles: those that they may name. Raises SpecError with the problems of
+    all specs.
     """
     specs: list[Spec] = []
     where = where[:1024]  # it comes from a client, and every problem repeats it
@@ -32,7 +36,7 @@ def decode_document(document: Mapping[str, Any], where: str, base: str | None) -
         if len(problems) > _MOST_TOLD:
             break
         try:
-            specs.append(decode_spec(table, where, base))
+            specs.append(decode_spec(table, where, base, profiles))
         except SpecError as error:
             problems += error.problems
     if problems:
@@ -40,7 +44,7 @@ def decode_document(document: Mapping[str, Any], where: str, base: str | None) -
     return specs
 
 
-def load_workers(directory: str) -> list[tuple[str, Spec]]:
+def load_workers(directory: str, profiles: Profiles = NO_PROFILES) -> list[tuple[str, Spec]]:
     """The specs in the files *.toml of a directory, each with its file, in the order of the files.
 
     Relative paths in a spec begin at the directory of its file. Raises ConfigError with the problems of all files.
@@ -50,7 +54,7 @@ def load_workers(directory: str) -> list[tuple[str, Spec]]:
     found: dict[str, str] = {}
     for file in toml_files(Path(directory).absolute()):
         try:
-            specs = decode_document(read_toml(file), str(file), str(file.parent))
+            specs = decode_document(read_toml(file), str(file), str(file.parent), profiles)
         except ConfigError as error:
             problems += error.problems
             continue

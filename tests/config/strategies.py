@@ -8,8 +8,11 @@ from attrs import evolve
 from hypothesis import strategies as st
 
 from rdagentd.config.units import MAX_DURATION, MAX_SIZE
+from rdagentd.model.dependency import Condition
 from rdagentd.model.directories import CacheDirectory, StateDirectory
+from rdagentd.model.health import HealthCheck, OnFailure, Probe
 from rdagentd.model.isolation import PRESETS, Isolation, Preset
+from rdagentd.model.reporters import Reporter, Source
 from rdagentd.model.requests import ALL, Requests
 from rdagentd.model.spec import Breaker, DeviceRate, Limits, Log, Policy, Queue, Restart, Rlimit, Spec, Stop
 
@@ -92,9 +95,43 @@ def isolations(draw: st.DrawFn) -> Isolation:
     return evolve(isolation, no_new_privileges=isolation.confines)
 
 
+INNER = {
+    "interval": st.floats(0.1, 86400), "timeout": st.floats(0.1, 300), "retries": st.integers(1, 100),
+    "start_period": DURATIONS,
+}  # fmt: skip
+ASKED: st.SearchStrategy[dict[str, Any]] = (
+    st.one_of(  # one of them; of tcp and http what an isolated worker lacks is left out
+        st.fixed_dictionaries(
+            {"exec": st.builds(lambda program, rest: (program, *rest), WORDS, st.lists(TEXTS, max_size=3))}
+        ),
+        st.fixed_dictionaries({"notify": st.just(True)}),
+        st.fixed_dictionaries({"progress": POSITIVE}),
+    )
+)
+
+
+@st.composite
+def checks(draw: st.DrawFn) -> HealthCheck:
+    def one(kind: Any, **more: Any) -> Any:
+        return kind(**draw(ASKED), **{name: draw(values) for name, values in INNER.items()}, **more)
+
+    ready = one(Probe) if draw(st.booleans()) else None
+    return one(HealthCheck, on_failure=draw(st.sampled_from(OnFailure)), ready=ready)  # type: ignore[no-any-return]
+
+
 SIGNALS = st.lists(st.sampled_from(["SIGTERM", "SIGINT", "SIGHUP", "SIGKILL", "SIGUSR1"]), max_size=16).map(tuple)
 VARIABLES = TEXTS.filter(lambda name: name and "=" not in name)
 ENVIRONMENTS = st.dictionaries(VARIABLES, TEXTS, max_size=4)
+
+REPORTERS = st.sampled_from(
+    [
+        Reporter(Source.LOG, "cost_usd", "cost: {number}"),
+        Reporter(Source.LOG, "tokens", "tokens", add=True),
+        Reporter(Source.JSON, "accuracy", file="*/x.json", path="a.0", every=5.0),
+        Reporter(Source.PROMETHEUS, "tokens", url="http://127.0.0.1:8000/m", metric="t"),
+        Reporter(Source.RECEIVE, "iteration", add=True),
+    ]
+)
 
 SPECS = st.builds(
     Spec,
@@ -121,11 +158,16 @@ SPECS = st.builds(
     state=st.none() | st.builds(StateDirectory, st.none() | st.integers(1 << 20, MAX_SIZE)),
     cache=st.none() | st.builds(CacheDirectory, st.none() | st.integers(1 << 20, MAX_SIZE), st.none() | POSITIVE),
     log=logs(),
+    reporters=st.lists(REPORTERS, max_size=3).map(tuple),
     labels=st.dictionaries(
         st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,62}", fullmatch=True),
         TEXTS.filter(str.isprintable),
         max_size=3,
     ),
+    watchdog=st.none() | POSITIVE,
+    health=st.none() | checks(),
+    depends=st.sampled_from([{}, {"d-b": Condition.HEALTHY, "s.eed": Condition.COMPLETED}]),
+    providers=st.sampled_from([(), ("openai",), ("openai", "local.1")]),
 )
 
 SCALARS: st.SearchStrategy[Any] = st.one_of(

@@ -12,6 +12,7 @@ import pytest
 
 from rdagentd.config.config import CONFIG, Config, Group, load_config
 from rdagentd.config.problems import ConfigError
+from rdagentd.model.provider import Provider
 
 ETC = Path(__file__).parents[2] / "etc"
 
@@ -68,6 +69,12 @@ def test_later_layers_win_and_each_value_tells_its_origin(tmp_path: Path) -> Non
         "docker": "default",
         "host": "default",
         "pressure": "default",
+        "metrics": "default",
+        "rd_agent": "default",
+        "gateway": "default",
+        "logging": "default",
+        "providers": "default",
+        "budgets": "default",
     }
 
 
@@ -84,7 +91,18 @@ def test_every_key_can_be_set_by_a_variable() -> None:
     loaded = load_config(None, environ)
     groups = {"default": Group(2), "gpu": Group(None)}
     assert loaded.config == Config(groups, 1, 2, 3, 4, "error", "/w")  # type: ignore[arg-type]
-    by_variable = loaded.origins.keys() - {"access", "docker", "host", "pressure"}
+    by_variable = loaded.origins.keys() - {
+        "budgets",
+        "access",
+        "docker",
+        "host",
+        "pressure",
+        "rd_agent",
+        "gateway",
+        "metrics",
+        "logging",
+        "providers",
+    }
     assert {key: loaded.origins[key].partition("_")[2].lower() for key in by_variable} == {
         key: key.partition(".")[0] for key in by_variable
     }
@@ -177,3 +195,16 @@ def test_the_network_of_the_host_is_none_that_a_run_may_join(tmp_path: Path) -> 
     path.write_text('[docker]\nnetworks = ["host"]\n')
     with pytest.raises(ConfigError, match=r"docker\.networks\[0\]: 'host' is no network of its own"):
         load_config(str(path), {})
+
+
+def test_providers_of_several_layers_are_put_together(tmp_path: Path) -> None:
+    main = written(
+        tmp_path,
+        {
+            "rdagentd.toml": "[providers.openai]\nerrors = 5\n[providers.local]\ncooldown = '10s'\n",
+            "conf.d/10.toml": "[providers.openai]\nwindow = '1h'\n",
+        },
+    )
+    loaded = load_config(main, {})
+    assert loaded.config.providers == {"openai": Provider(window=3600.0), "local": Provider(cooldown=10.0)}
+    assert loaded.origins["providers"] == str(tmp_path / "conf.d" / "10.toml")
