@@ -6,7 +6,9 @@ from attrs import evolve, fields_dict
 
 from rdagentd.core import effects as fx
 from rdagentd.core import events as ev
-from rdagentd.core.handlers import climb, enqueue, goes
+from rdagentd.core.budgets import used_up
+from rdagentd.core.handlers import ask_to_end, enqueue, goes
+from rdagentd.core.health import unknown
 from rdagentd.core.turn import Turn
 from rdagentd.model.spec import LIVE_FIELDS, Spec
 from rdagentd.model.worker import Reason, State, Then, Want, Worker
@@ -29,8 +31,10 @@ def needs_restart(old: Spec, new: Spec) -> bool:
 
 
 def is_new_beginning(worker: Worker, old: Spec, new: Spec) -> bool:
-    """Whether a worker that rests although it is wanted starts anew with the new spec."""
-    return worker.want is Want.UP and evolve(new, queue=old.queue, labels=old.labels) != old
+    """Whether a worker that rests although it is wanted starts anew with the new spec; not if it has nothing left to spend."""
+    if worker.want is not Want.UP or used_up(evolve(worker, spec=new)) is not None:
+        return False
+    return evolve(new, queue=old.queue, labels=old.labels) != old
 
 
 _RUN_FIELDS = tuple(name for name in fields_dict(Spec) if name not in LIVE_FIELDS)
@@ -44,10 +48,20 @@ def adopt(turn: Turn) -> None:
 
 @goes(State.QUEUED)
 def adopt_and_start(turn: Turn) -> None:
-    """It rests although it is wanted: the new spec is a new beginning, unless only its place or its labels are new."""
+    """It rests although it is wanted: the new spec is a new beginning, unless only its place or its labels are new.
+
+    Who was stopped for a budget, and may spend more now, goes on from its checkpoint: that is paid for.
+    """
+    before = turn.worker
     old = _adopt(turn)
     if is_new_beginning(turn.worker, old, turn.worker.spec):
         enqueue(turn)
+        if (
+            before.reason is not None
+            and before.reason.code == "over_budget"
+            and not needs_restart(old, turn.worker.spec)
+        ):
+            turn.change(life=before.life, setbacks=before.setbacks)
 
 
 @goes(State.STOPPING)
@@ -57,9 +71,12 @@ def adopt_live(turn: Turn) -> None:
     old = _adopt(turn)
     if needs_restart(old, turn.worker.spec):
         turn.change(then=Then.START, cause=None, reason=Reason("restarting", "its spec was changed"))
-        climb(turn)
-    elif turn.worker.spec.timeout != old.timeout:
+        ask_to_end(turn)
+        return
+    if turn.worker.spec.timeout != old.timeout:
         _move_deadline(turn, old.timeout, worker.deadline)
+    if turn.worker.spec.health != old.health and worker.state is not State.STARTING:  # known when it has started
+        turn.change(**unknown(turn.worker.spec, turn.now))
 
 
 def _move_deadline(turn: Turn, old: float | None, deadline: float | None) -> None:

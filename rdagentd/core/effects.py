@@ -8,7 +8,10 @@ from typing import Any
 from attrs import Factory, frozen
 
 from rdagentd.core.events import Timer
+from rdagentd.model.budgets import Tally
 from rdagentd.model.container import DriverName
+from rdagentd.model.health import Check
+from rdagentd.model.provider import Circuit
 from rdagentd.model.run import Run
 from rdagentd.model.spec import Spec
 from rdagentd.model.worker import Worker
@@ -41,6 +44,13 @@ class SaveRun:
 
 
 @frozen
+class SaveCircuits:
+    """The breakers of all providers as they are now, by name."""
+
+    circuits: Mapping[str, Circuit]
+
+
+@frozen
 class Story:
     """One sentence of a worker's story; worker None: of the daemon's own."""
 
@@ -50,6 +60,13 @@ class Story:
     text: str
     by: int | None = None
     data: Mapping[str, Any] = Factory(dict)
+
+
+@frozen
+class SaveTally:
+    """What was spent of a shared budget, as it is now."""
+
+    tally: Tally
 
 
 @frozen
@@ -74,6 +91,13 @@ class Ready:
 @frozen
 class Spawn:
     """Start `worker.run`. Repeating it is harmless: the executor starts a run id once."""
+
+    worker: Worker
+
+
+@frozen
+class Prepare:
+    """Do what must come before `worker.run`: keep its work tree, look for its checkpoints. `Prepared` follows."""
 
     worker: Worker
 
@@ -127,10 +151,32 @@ class Disarm:
 
 
 @frozen
+class Probe:
+    """Ask the worker's run, unless it is being asked; the answer is a `Checked`."""
+
+    worker: Worker
+    check: Check
+
+
+@frozen
 class Look:
     """Read the pressure on the host again at monotonic time `at`; replaces the time that was to be."""
 
     at: float
+
+
+@frozen
+class Examine:
+    """Find out what a run has done lately; `Examined` tells it."""
+
+    worker: Worker
+
+
+@frozen
+class Picture:
+    """Find out what a run that is stalled looks like; `Pictured` tells it."""
+
+    worker: Worker
 
 
 @frozen
@@ -141,6 +187,7 @@ class Refused:
     text: str
 
 
-Kept = Save | SaveSpec | SaveRun | Story | Forget
-Effect = Kept | Ready | Spawn | Signal | Kill | Freeze | Thaw | Ack | Arm | Disarm | Look | Refused
-KEPT = (Save, SaveSpec, SaveRun, Story, Forget)
+Kept = Save | SaveSpec | SaveRun | SaveCircuits | SaveTally | Story | Forget
+Asked = Ready | Spawn | Prepare | Signal | Kill | Freeze | Thaw | Ack | Arm | Disarm | Probe | Look | Examine | Picture
+Effect = Kept | Asked | Refused
+KEPT = (Save, SaveSpec, SaveRun, SaveCircuits, SaveTally, Story, Forget)

@@ -6,23 +6,42 @@ from collections.abc import Callable
 
 from attrs import evolve
 
+from rdagentd.core import budgets, checkpoints, restarts
 from rdagentd.core import effects as fx
 from rdagentd.core import events as ev
-from rdagentd.core import restarts
-from rdagentd.core.handlers import enqueue_again, forget, goes, queue_up
+from rdagentd.core.handlers import end_pause, enqueue_again, forget, goes, queue_up
+from rdagentd.core.health import unknown
 from rdagentd.core.turn import Turn
-from rdagentd.model.run import Exit, ExitKind
+from rdagentd.model.run import Exit, ExitKind, log_bytes
 from rdagentd.model.spec import Policy
-from rdagentd.model.worker import Reason, State, Then, Want
+from rdagentd.model.stall import Action
+from rdagentd.model.worker import Reason, State, Then, Want, Worker
 
 
 @goes(State.QUEUED, State.BACKOFF, State.STOPPED, State.COMPLETED, State.FAILED)
 def settle(turn: Turn) -> None:
     """A run is over: keep how it ended, then do what was to follow."""
+    end_pause(turn)
     ended = _keep_end(turn)
     follow = _AFTER[turn.worker.then]
+    blameless = restarts.succeeded(turn.worker.spec.restart, ended) or bool(turn.outage(turn.worker))
+    turn.change(setbacks=checkpoints.set_back(turn.worker, ended, blameless), chosen=None)
     turn.change(due=None, deadline=None, time_left=None, step=0, cause=None, cause_text="", then=Then.REST)
+    turn.change(**unknown(None))
     follow(turn, ended)
+
+
+@goes(State.QUEUED, State.BACKOFF, State.STOPPED, State.COMPLETED, State.FAILED)
+def never_began(turn: Turn) -> None:
+    """It was asked to stop while it was being prepared: the executor is not asked any more."""
+    run = turn.run_id
+    if turn.worker.run is not None and turn.worker.run.prepared:  # it has been asked
+        return
+    turn.event = ev.RunExited(turn.worker.name, run, Exit(ExitKind.LOST, reason=NEVER))
+    settle(turn)
+
+
+NEVER = "never started: it was stopped before the executor was asked"
 
 
 def _keep_end(turn: Turn) -> Exit:
@@ -33,7 +52,8 @@ def _keep_end(turn: Turn) -> Exit:
     if worker.cause is not None and ended.kind in (ExitKind.CODE, ExitKind.SIGNAL):
         ended = evolve(ended, kind=worker.cause, reason=f"{worker.cause_text or _CAUSES[worker.cause]}; {ended.reason}")
     run = evolve(worker.run, exit=ended, ended_at=event.at, usage=event.usage, log_end=dict(event.log))
-    turn.change(run=run)
+    output = log_bytes(run, run.log_end or run.reading.log)
+    turn.change(run=run, spent=worker.spent.plus(run.measures, worker.run_time(turn.now), output))
     turn.do(fx.SaveRun(run))
     turn.tell("exited", ended.reason, exit=ended.kind.value, code=ended.code, signal=ended.signal)
     return ended
@@ -51,10 +71,24 @@ def _rest_or_restart(turn: Turn, ended: Exit) -> None:
         )
         return
     lived = turn.now - worker.launched
-    past = restarts.Past(worker.attempt, worker.ends, lived, worker.half_open, turn.run_id)
-    decision = restarts.decide(worker.spec.restart, ended, past, turn.now)
-    turn.change(ends=decision.ends, half_open=False, reason=decision.reason)
+    past = restarts.Past(worker.attempt, worker.ends, lived, worker.half_open, turn.run_id, turn.outage(worker))
+    decision = restarts.decide(restarts.under(worker.spec.restart, worker.spec.stall, ended), ended, past, turn.now)
+    if decision.verdict in (restarts.Verdict.RESTART, restarts.Verdict.OPEN) and (reason := _forbidden(worker, ended)):
+        decision = restarts.given_up(decision, reason)
+    succeeded = restarts.succeeded(worker.spec.restart, ended)
+    attempt = worker.attempt - int(bool(past.outage) and not succeeded)
+    turn.change(attempt=attempt, ends=decision.ends, half_open=False, reason=decision.reason)
+    if decision.verdict is restarts.Verdict.RESTART and succeeded:
+        turn.change(life=None)  # there is nothing left to go on with
     _VERDICTS[decision.verdict](turn, decision)
+
+
+def _forbidden(worker: Worker, ended: Exit) -> Reason | None:
+    """Why there is no restart, whatever the policy."""
+    if ended.kind is ExitKind.STALLED and worker.spec.stall and worker.spec.stall.action is Action.STOP:
+        return Reason("stalled", f"{ended.reason}; a stalled run is to be stopped (stall.action)")
+    spent = budgets.used_up(worker)
+    return Reason("over_budget", f"{ended.reason}; nothing is left for another run: {spent[1]}") if spent else None
 
 
 def _complete(turn: Turn, decision: restarts.Decision) -> None:
@@ -97,6 +131,25 @@ def _remove_after(turn: Turn, ended: Exit) -> None:
     forget(turn)
 
 
+def _fail_after(turn: Turn, ended: Exit) -> None:
+    if turn.worker.want is Want.DOWN:
+        _rest_or_restart(turn, ended)
+        return
+    reason = Reason(ended.kind.value, f"{ended.reason}; its spec says that it is not started again then")
+    turn.change(state=State.FAILED, half_open=False, reason=reason)
+    turn.tell("failed", reason.text, reason=reason.code)
+
+
+def _wait_for_budget(turn: Turn, ended: Exit) -> None:
+    """It was stopped for what others have spent, too: if it is to be started again at all it waits for more."""
+    worker = turn.worker
+    if worker.want is Want.DOWN or worker.spec.restart.policy is Policy.NEVER:
+        _rest_or_restart(turn, ended)
+    else:
+        turn.change(attempt=max(0, worker.attempt - 1))  # it did not fail: that is not to count against its retries
+        queue_up(turn, "budget", ended.reason)
+
+
 def _drained(turn: Turn, ended: Exit) -> None:
     if turn.worker.want is Want.DOWN:
         _rest_or_restart(turn, ended)
@@ -113,5 +166,7 @@ _AFTER: dict[Then, Callable[[Turn, Exit], None]] = {
     Then.REST: _rest_or_restart,
     Then.START: _start_again,
     Then.REMOVE: _remove_after,
+    Then.QUEUE: _wait_for_budget,
     Then.DRAINED: _drained,
+    Then.FAIL: _fail_after,
 }

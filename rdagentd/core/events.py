@@ -8,17 +8,32 @@ from typing import Any
 
 from attrs import Factory, frozen
 
+from rdagentd.model.budgets import Flow
+from rdagentd.model.checkpoints import Found
 from rdagentd.model.container import DriverName
+from rdagentd.model.health import Check
+from rdagentd.model.provider import Provider
 from rdagentd.model.requests import NOTHING, Capacity, Requests, Thresholds
 from rdagentd.model.run import Exit, Usage
 from rdagentd.model.spec import Spec
 
 
 class Timer(StrEnum):
-    """The two deadlines that a worker may have: the one of its state, and its run-time limit."""
+    """The deadlines that a worker may have: that of its state, its run-time limit, its next sign of life, its next probes, its
+    budgets, the watch for stalls.
+
+    provider: that of a provider's breaker, whose name stands in the place of the worker's. Of the worker "": that of the shared
+    budgets (BUDGET).
+    """
 
     STATE = "state"
     LIMIT = "limit"
+    WATCHDOG = "watchdog"
+    HEALTH = "health"
+    READY = "ready"
+    PROVIDER = "provider"
+    BUDGET = "budget"
+    STALL = "stall"
 
 
 @frozen
@@ -75,8 +90,11 @@ class PauseRequested:
 
 @frozen
 class ResumeRequested:
+    """One that is paused goes on; one at rest starts from its newest checkpoint, or from this one (a path)."""
+
     worker: str
     by: int | None
+    checkpoint: str | None = None
 
 
 @frozen
@@ -116,6 +134,15 @@ class Admitted:
 
 
 @frozen
+class Prepared:
+    """What had to come before a run is done. found: its checkpoints, the newest first; None if nobody looked for any."""
+
+    worker: str
+    run: str
+    found: tuple[Found, ...] | None = None
+
+
+@frozen
 class RunStarted:
     """The driver has the program running. at: seconds since the epoch; log: first offset of its output by stream.
 
@@ -144,6 +171,22 @@ class RunExited:
 
 
 @frozen
+class Excused:
+    """Failures of the worker since monotonic time `since` are not its own: the provider was out. Made by the engine."""
+
+    worker: str
+    since: float
+    provider: str
+
+
+@frozen
+class Released:
+    """Of those that depend on the worker one has ended, or depends on it no longer. Made by the engine."""
+
+    worker: str
+
+
+@frozen
 class QuotaExceeded:
     """The worker's state directory holds more than it may: bytes on disk."""
 
@@ -151,6 +194,87 @@ class QuotaExceeded:
     run: str
     used: int
     quota: int
+
+
+@frozen
+class Checked:
+    """A run was asked whether it is well, or ready: what came of it, in words. Who could not even ask says nothing."""
+
+    worker: str
+    run: str
+    probe: Check
+    ok: bool
+    text: str
+
+
+@frozen
+class Reported:
+    """What a run tells of itself. values: totals of this run; added: on top of what it told before. source: who says so.
+
+    log: how far its log has been read for it, by stream; errors: how much could not be read; trouble: the last of it.
+    """
+
+    worker: str
+    run: str
+    values: Mapping[str, float | str]
+    source: str
+    added: Mapping[str, float] = Factory(dict)
+    log: Mapping[str, int] = Factory(dict)
+    errors: int = 0
+    trouble: str = ""
+
+
+@frozen
+class Notified:
+    """What a run tells of its life, the oldest first: fields of sd_notify(3), those that are measures aside."""
+
+    worker: str
+    run: str
+    fields: Mapping[str, str]
+
+
+@frozen
+class Metered:
+    """What was found out about a run. wrote: bytes of output; disk: bytes that its directories hold; None: not looked for."""
+
+    worker: str
+    run: str
+    wrote: int | None = None
+    disk: int | None = None
+
+
+@frozen
+class OverBudget:
+    """A budget is exceeded, or what it needs is not told: `text`. Made by the engine. shared: others have spent of it, too."""
+
+    worker: str
+    run: str
+    text: str
+    shared: bool = False
+
+
+@frozen
+class Examined:
+    """What a run has done until now: CPU seconds, bytes of output; how many seconds ago it wrote output, and a checkpoint.
+
+    None: unknown.
+    """
+
+    worker: str
+    run: str
+    cpu: float | None = None
+    log: int | None = None
+    idle: float | None = None
+    checkpoint: float | None = None
+
+
+@frozen
+class Pictured:
+    """What a run that is stalled looks like, by what it is: tree, stacks, connections, last lines."""
+
+    worker: str
+    run: str
+    picture: Mapping[str, Any]
 
 
 @frozen
@@ -217,6 +341,27 @@ class GroupsChanged:
 
 
 @frozen
+class ProvidersChanged:
+    """When the breakers of providers open; those that are not named have the defaults."""
+
+    settings: Mapping[str, Provider]
+
+
+@frozen
+class BudgetsChanged:
+    """What workers may spend together: by scope and name (of a group, number of a user, "" of the day)."""
+
+    budgets: Mapping[tuple[str, str], Flow]
+
+
+@frozen
+class DayBegan:
+    """day: counted from 1970-01-01, in UTC."""
+
+    day: int
+
+
+@frozen
 class HostChanged:
     """What the host has to give away, and what pressure on it holds the queue."""
 
@@ -261,7 +406,24 @@ Request = (
     | RemoveRequested
     | SpecChanged
 )
-WorkerEvent = Request | Admitted | RunStarted | RunExited | QuotaExceeded | Due
+WorkerEvent = (
+    Request
+    | Admitted
+    | Prepared
+    | RunStarted
+    | RunExited
+    | QuotaExceeded
+    | Reported
+    | Notified
+    | Checked
+    | Released
+    | Excused
+    | Metered
+    | OverBudget
+    | Examined
+    | Pictured
+    | Due
+)
 Event = (
     WorkerEvent
     | SubmitRequested
@@ -271,6 +433,9 @@ Event = (
     | ProxyChanged
     | DrainRequested
     | GroupsChanged
+    | ProvidersChanged
+    | BudgetsChanged
+    | DayBegan
     | HostChanged
     | PressureRead
     | PressureUnseen

@@ -8,9 +8,13 @@ from __future__ import annotations
 from enum import StrEnum
 
 from rdagentd.core import changes as c
+from rdagentd.core import checks as k
 from rdagentd.core import endings as e
 from rdagentd.core import events as ev
 from rdagentd.core import handlers as h
+from rdagentd.core import notices as n
+from rdagentd.core import reports as r
+from rdagentd.core import stall as s
 from rdagentd.core.handlers import Handler
 from rdagentd.model.worker import State
 
@@ -33,6 +37,20 @@ class Input(StrEnum):
     DUE = "due"
     LIMIT = "limit"
     QUOTA = "quota"
+    PROBE = "probe"
+    CHECKED = "checked"
+    REPORT = "report"
+    NOTICE = "notice"
+    SILENCE = "silence"
+    PREPARED = "prepared"
+    RELEASE = "release"
+    EXCUSE = "excuse"
+    METER = "meter"
+    BUDGET = "budget"
+    AUDIT = "audit"
+    STALL = "stall"
+    EXAMINED = "examined"
+    PICTURED = "pictured"
 
 
 INPUT_OF: dict[type[object], Input] = {
@@ -49,13 +67,32 @@ INPUT_OF: dict[type[object], Input] = {
     ev.RunStarted: Input.STARTED,
     ev.RunExited: Input.EXITED,
     ev.QuotaExceeded: Input.QUOTA,
+    ev.Reported: Input.REPORT,
+    ev.Notified: Input.NOTICE,
+    ev.Released: Input.RELEASE,
+    ev.Excused: Input.EXCUSE,
+    ev.Checked: Input.CHECKED,
+    ev.Prepared: Input.PREPARED,
+    ev.Metered: Input.METER,
+    ev.OverBudget: Input.BUDGET,
+    ev.Examined: Input.EXAMINED,
+    ev.Pictured: Input.PICTURED,
+}
+INPUT_OF_TIMER: dict[ev.Timer, Input] = {
+    ev.Timer.STATE: Input.DUE,
+    ev.Timer.LIMIT: Input.LIMIT,
+    ev.Timer.WATCHDOG: Input.SILENCE,
+    ev.Timer.HEALTH: Input.PROBE,
+    ev.Timer.READY: Input.PROBE,
+    ev.Timer.BUDGET: Input.AUDIT,
+    ev.Timer.STALL: Input.STALL,
 }
 
 
 def input_of(event: ev.WorkerEvent) -> Input:
     """The table's row for an event."""
     if isinstance(event, ev.Due):
-        return Input.DUE if event.timer is ev.Timer.STATE else Input.LIMIT
+        return INPUT_OF_TIMER[event.timer]
     return INPUT_OF[type(event)]
 
 
@@ -73,8 +110,8 @@ _ROWS: dict[Input, tuple[Handler, ...]] = {
                     h.enqueue,  h.enqueue,      h.enqueue,    h.enqueue),
     Input.PAUSE:   (h.refuse,   h.refuse,       h.pause,      h.ignore,      h.refuse,
                     h.refuse,   h.refuse,       h.refuse,     h.refuse),
-    Input.RESUME:  (h.refuse,   h.refuse,       h.ignore,     h.resume,      h.refuse,
-                    h.refuse,   h.refuse,       h.refuse,     h.refuse),
+    Input.RESUME:  (h.resume_from, h.refuse,    h.resume_running, h.resume,  h.refuse,
+                    h.resume_from, h.resume_from, h.resume_from, h.resume_from),
     Input.SIGNAL:  (h.refuse,   h.forward,      h.forward,    h.forward,     h.forward,
                     h.refuse,   h.refuse,       h.refuse,     h.refuse),
     Input.KILL:    (h.rest,     h.kill,         h.kill,       h.kill,        h.kill_now,
@@ -94,6 +131,35 @@ _ROWS: dict[Input, tuple[Handler, ...]] = {
     Input.LIMIT:   (h.ignore,   h.ignore,       h.time_out,   h.ignore,      h.ignore,
                     h.ignore,   h.ignore,       h.ignore,     h.ignore),
     Input.QUOTA:   (h.ignore,   h.ignore,       h.exceed,     h.exceed,      h.ignore,
+                    h.ignore,   h.ignore,       h.ignore,     h.ignore),
+    Input.REPORT:  (h.ignore,   r.report,       r.report,     r.report,      r.report,
+                    h.ignore,   h.ignore,       h.ignore,     h.ignore),
+    Input.NOTICE:  (h.ignore,   n.heed,         n.heed,       n.heed,        n.heed,
+                    h.ignore,   h.ignore,       h.ignore,     h.ignore),
+    Input.SILENCE: (h.ignore,   h.ignore,       n.miss,       h.ignore,      h.ignore,
+                    h.ignore,   h.ignore,       h.ignore,     h.ignore),
+    Input.RELEASE: (h.ignore,   h.ignore,       h.ignore,     h.ignore,      h.release,
+                    h.ignore,   h.ignore,       h.ignore,     h.ignore),
+    Input.EXCUSE:  (h.excuse,   h.excuse,       h.excuse,     h.excuse,      h.excuse,
+                    h.excuse,   h.ignore,       h.ignore,     h.excuse_and_start),
+    Input.PROBE:   (h.ignore,   h.ignore,       k.ask,        h.ignore,      h.ignore,
+                    h.ignore,   h.ignore,       h.ignore,     h.ignore),
+    Input.CHECKED: (h.ignore,   h.ignore,       k.answered,   h.ignore,      h.ignore,
+                    h.ignore,   h.ignore,       h.ignore,     h.ignore),
+    Input.PREPARED: (h.ignore,  h.prepared,     h.ignore,     h.ignore,      e.never_began,
+                    h.ignore,   h.ignore,       h.ignore,     h.ignore),
+    Input.METER:   (h.ignore,   h.meter,        h.meter,      h.meter,       h.meter,
+                    h.ignore,   h.ignore,       h.ignore,     h.ignore),
+    Input.BUDGET:  (h.ignore,   h.overspend,    h.overspend,  h.overspend,   h.ignore,
+                    h.ignore,   h.ignore,       h.ignore,     h.ignore),
+    # time has passed, and no more: the engine looks at the budgets after every input
+    Input.AUDIT:   (h.ignore,   h.ignore,       h.ignore,     h.ignore,      h.ignore,
+                    h.ignore,   h.ignore,       h.ignore,     h.ignore),
+    Input.STALL:   (h.ignore,   h.ignore,       s.look,       h.ignore,      h.ignore,
+                    h.ignore,   h.ignore,       h.ignore,     h.ignore),
+    Input.EXAMINED: (h.ignore,  h.ignore,       s.examined,   h.ignore,      h.ignore,
+                    h.ignore,   h.ignore,       h.ignore,     h.ignore),
+    Input.PICTURED: (h.ignore,  h.ignore,       s.pictured,   h.ignore,      h.ignore,
                     h.ignore,   h.ignore,       h.ignore,     h.ignore),
 }
 # fmt: on

@@ -3,12 +3,15 @@
 Whoever cannot start yet has the first claim to what it waits for: its slot and its whole share are kept back, and only what is
 left beside goes to those behind it. So nobody is overtaken on what they need, and a big worker is not starved by small
 ones. Of workers of one kind (group, way, requests) the first stands for all: each comes to be the first.
+
+Who is barred (it waits for something that no slot and no share would give it) stands aside: it claims nothing, holds up nobody,
+and takes its place in the order when it is no longer barred. Whatever changes an answer has it asked anew.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from math import inf
 
 from attrs import Factory, evolve, frozen
@@ -17,7 +20,7 @@ from rdagentd.core.ledger import Ledger
 from rdagentd.core.pool import NO_POOL, Pool
 from rdagentd.model.container import Way
 from rdagentd.model.requests import NO_CAPACITY, NOTHING, Capacity, Requests
-from rdagentd.model.worker import LIVE, State, Worker
+from rdagentd.model.worker import LIVE, Reason, State, Worker
 
 _Key = tuple[int, int, str]
 _Kind = tuple[Way, Requests]
@@ -61,10 +64,20 @@ class Claims:
 
 
 class Queue:
-    """Follows workers as they change; groups have slots (None: no bound), higher priority goes first, then first come."""
+    """Follows workers as they change; groups have slots (None: no bound), higher priority goes first, then first come.
 
-    def __init__(self, slots: Mapping[str, int | None] | None = None, capacity: Capacity = NO_CAPACITY) -> None:
+    barred: why a waiting worker is passed over, None if it is not. Asked as it comes, and by `review`.
+    """
+
+    def __init__(
+        self,
+        slots: Mapping[str, int | None] | None = None,
+        capacity: Capacity = NO_CAPACITY,
+        barred: Callable[[Worker], Reason | None] = lambda worker: None,
+    ) -> None:
         self.ledger = Ledger(capacity)
+        self._barred = barred
+        self._aside: dict[str, dict[str, Worker]] = {}
         self._slots: dict[str, int | None] = dict(slots or {})
         self._holders: dict[str, set[str]] = {}
         self._waiting: dict[str, dict[_Kind, list[_Key]]] = {}
@@ -89,6 +102,12 @@ class Queue:
             self._enter(after)
         self._claims = None
 
+    def review(self, workers: Iterable[Worker]) -> None:
+        """Asks anew whether these are barred: what the answer follows from has changed. Who does not wait is left alone."""
+        for worker in workers:
+            if worker.state is State.QUEUED:
+                self.follow(worker, worker)
+
     def _leave(self, worker: Worker) -> None:
         group = worker.spec.queue.group
         if worker.state in LIVE:
@@ -97,6 +116,11 @@ class Queue:
             holders.remove(worker.name)
             if not holders:
                 del self._holders[group]
+        elif worker.name in self._aside.get(group, ()):
+            aside = self._aside[group]
+            del aside[worker.name]
+            if not aside:
+                del self._aside[group]
         elif worker.state is State.QUEUED:
             lines, kind = self._waiting[group], _kind(worker)
             line = lines[kind]
@@ -111,6 +135,8 @@ class Queue:
         if worker.state in LIVE:
             self.ledger.hold(worker.name, worker.run.holds if worker.run else NOTHING)
             self._holders.setdefault(group, set()).add(worker.name)
+        elif worker.state is State.QUEUED and self._barred(worker):
+            self._aside.setdefault(group, {})[worker.name] = worker
         elif worker.state is State.QUEUED:
             lines = self._waiting.setdefault(group, {})
             insort(lines.setdefault(_kind(worker), []), _key(worker))
@@ -187,12 +213,25 @@ class Queue:
         """Who holds the group's slots, by name."""
         return sorted(self._holders.get(group, ()))
 
+    def groups(self) -> list[str]:
+        """Those that have a number of slots, then those that are only used."""
+        used = sorted({*self._holders, *self._waiting, *self._aside} - self._slots.keys())
+        return [*self._slots, *used]
+
+    def line(self, group: str) -> int:
+        """How many workers of a group wait, those that are barred included."""
+        return sum(map(len, self._waiting.get(group, {}).values())) + len(self._aside.get(group, ()))
+
     def waiting(self) -> int:
-        """How many workers wait."""
-        return sum(len(line) for lines in self._waiting.values() for line in lines.values())
+        """How many workers wait, those that are barred included."""
+        return sum(self.line(group) for group in {*self._waiting, *self._aside})
+
+    def aside(self) -> Iterator[Worker]:
+        """Those that are barred."""
+        return (worker for workers in self._aside.values() for worker in workers.values())
 
     def ahead(self, worker: Worker) -> int:
-        """How many workers of its group go before this one."""
+        """How many workers of its group go before this one; who is barred is not in its way."""
         lines = self._waiting.get(worker.spec.queue.group, {})
         return sum(bisect_left(line, _key(worker)) for line in lines.values())
 

@@ -12,14 +12,13 @@ from attrs import evolve
 
 from rdagentd.core import effects as fx
 from rdagentd.core import events as ev
+from rdagentd.core.checkpoints import launching
+from rdagentd.core.endings import NEVER
 from rdagentd.model.run import Exit, ExitKind
 from rdagentd.model.spec import Policy
-from rdagentd.model.worker import LIVE, Reason, State, Want, Worker
+from rdagentd.model.worker import HELD, LIVE, Reason, State, Want, Worker
 
 _LOST = "lost: nobody saw how it ended (the machine or the executor died with it)"
-_NEVER = "never started: it was stopped before the executor was asked"
-
-
 UNREADABLE = "unreadable"
 """Code of the reason of a worker whose row in the database cannot be read."""
 
@@ -31,7 +30,10 @@ def is_unreadable(worker: Worker) -> bool:
 
 def after_boot(worker: Worker, now: float) -> Worker:
     """A kept worker, with deadlines that make sense on a monotonic clock that began anew."""
-    changes: dict[str, object] = {"ends": (), "launched": now, "deadline": None}
+    changes: dict[str, object] = {
+        "ends": (), "launched": now, "deadline": None, "paused_at": None, "watchdog_at": None, "probed_from": now,
+        "budget_due": None, "quiet": None, "before_today": 0.0,
+    }  # fmt: skip
     if worker.due is not None:
         wait = worker.spec.restart.breaker.cooldown if worker.state is State.FAILED else 0.0
         changes["due"] = now + wait
@@ -58,11 +60,10 @@ def reconcile(
                     worker.name, run.id, found.pid, found.start_ticks, found.at, found.log, found.container
                 )
             _resume_wish(workers[worker.name], found, effects)
-        elif event.same_epoch and run.pid is None and worker.state is State.STARTING:
-            effects.append(fx.Spawn(worker))
+        elif (never := run.pid is None and (event.same_epoch or not run.prepared)) and worker.state is State.STARTING:
+            effects.append(launching(worker))
         else:
-            never = event.same_epoch and run.pid is None
-            yield ev.RunExited(worker.name, run.id, Exit(ExitKind.LOST, reason=_NEVER if never else _LOST))
+            yield ev.RunExited(worker.name, run.id, Exit(ExitKind.LOST, reason=NEVER if never else _LOST))
     for stray in held.values():
         owner = workers.get(stray.worker)
         if owner is not None and is_unreadable(owner):  # its row may be mended yet: hours of work are not thrown away
@@ -78,9 +79,9 @@ def reconcile(
 def _resume_wish(worker: Worker, found: ev.Held, effects: list[fx.Effect]) -> None:
     """Says again what the executor may have missed. Each of these is harmless twice."""
     state, step = worker.state, worker.step
-    if state is State.STOPPING and worker.due is None:  # beyond the ladder
+    if state is State.STOPPING and worker.due is None and step != HELD:  # beyond the ladder
         effects.append(fx.Kill(found.run))
-    elif state is State.STOPPING:
+    elif state is State.STOPPING and step != HELD:
         effects += [fx.Signal(found.run, name) for name in worker.spec.stop.signals[step : step + 1]]
     if state is State.PAUSED and not found.frozen:
         effects.append(fx.Freeze(found.run))

@@ -10,10 +10,12 @@ from __future__ import annotations
 import zlib
 from enum import StrEnum
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from rdagentd.model.result import Outcome
 from rdagentd.model.run import Exit, ExitKind
 from rdagentd.model.spec import Policy, Restart
+from rdagentd.model.stall import Action, Stall
 from rdagentd.model.worker import Reason
 
 QUICK = 1.0
@@ -35,6 +37,7 @@ class Past:
 
     attempt: runs since a person last started it, this one included. ends: monotonic times of counted ends before this one.
     lived: seconds that the run lived. half_open: this run was the breaker's probe. salt: makes the jitter of this run.
+    outage: a provider that it needs and that is out, "" for none: then a failure is not its own, and does not count.
     """
 
     attempt: int
@@ -42,6 +45,7 @@ class Past:
     lived: float
     half_open: bool
     salt: str
+    outage: str = ""
 
 
 @frozen
@@ -56,18 +60,23 @@ class Decision:
 
 def succeeded(restart: Restart, ended: Exit) -> bool:
     """Whether this exit counts as success."""
-    return ended.kind is ExitKind.CODE and ended.code in restart.success_codes
+    if ended.kind is not ExitKind.CODE:
+        return False
+    return ended.outcome is Outcome.COMPLETED if ended.outcome else ended.code in restart.success_codes
 
 
 def decide(restart: Restart, ended: Exit, past: Past, now: float) -> Decision:
     """What follows the end `ended` at monotonic time `now`."""
     success = succeeded(restart, ended)
-    counts = not success or past.lived < QUICK
+    excused = bool(past.outage) and not success
+    if excused:
+        ended = evolve(ended, reason=f"{ended.reason}; that does not count, as its provider {past.outage} is out")
+    counts = not excused and (not success or past.lived < QUICK)
     ends = _counted(restart, past, now) if counts else () if past.half_open else past.ends
     resting = _resting_reason(restart, ended, success)
     if resting:
         return Decision(Verdict.COMPLETE if success else Verdict.FAIL, 0.0, ends, resting)
-    if restart.policy is Policy.ON_FAILURE and _used(restart, past, now) >= restart.retries:
+    if restart.policy is Policy.ON_FAILURE and not excused and _used(restart, past, now) >= restart.retries:
         text = f"{ended.reason}; gave up after {_times(restart.retries, 'restart')}"
         return Decision(Verdict.FAIL, 0.0, ends, Reason("retries_exhausted", text))
     tripped = _breaker_reason(restart, ended, past, ends, now) if counts else None
@@ -79,6 +88,17 @@ def decide(restart: Restart, ended: Exit, past: Past, now: float) -> Decision:
         )
     delay = backoff(restart, _streak(restart, ends, now), past.salt)
     return Decision(Verdict.RESTART, delay, ends, Reason("backoff", f"{ended.reason}; restarts after {delay:g} s"))
+
+
+def under(restart: Restart, stall: Stall | None, ended: Exit) -> Restart:
+    """The policy for an end: who asks for a restart after a stall gets one, as after a failure."""
+    wanted = ended.kind is ExitKind.STALLED and stall is not None and stall.action is Action.RESTART
+    return evolve(restart, policy=Policy.ON_FAILURE) if wanted and restart.policy is Policy.NEVER else restart
+
+
+def given_up(decision: Decision, reason: Reason) -> Decision:
+    """No restart after all."""
+    return evolve(decision, verdict=Verdict.FAIL, delay=0.0, reason=reason)
 
 
 def backoff(restart: Restart, streak: int, salt: str) -> float:
@@ -104,13 +124,20 @@ def _resting_reason(restart: Restart, ended: Exit, success: bool) -> Reason | No
         return Reason("stop_code", f"{ended.reason}, which forbids a restart")
     if ended.kind is ExitKind.CODE and ended.code in restart.restart_codes:
         return None
-    if ended.kind is ExitKind.OVER_QUOTA:
-        return Reason("over_quota", f"{ended.reason}; a restart would make no room")
+    if ended.kind in _FINAL:
+        return Reason(ended.kind.value, f"{ended.reason}; {_FINAL[ended.kind]}")
     if success and restart.policy in (Policy.NEVER, Policy.ON_FAILURE):
         return Reason("completed", ended.reason)
     if restart.policy is Policy.NEVER:
         return Reason("never_restarted", f"{ended.reason}; its policy is never to restart")
     return None
+
+
+_FINAL = {
+    ExitKind.OVER_QUOTA: "a restart would make no room",
+    ExitKind.OVER_BUDGET: "it is not started again by itself",
+}
+"""Ends that no policy restarts after, and why."""
 
 
 def _breaker_reason(restart: Restart, ended: Exit, past: Past, ends: tuple[float, ...], now: float) -> Reason | None:

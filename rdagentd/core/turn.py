@@ -20,13 +20,18 @@ _VALUES = attrgetter(*_NAMES)
 
 @define(eq=False)
 class Turn:
-    """now: monotonic seconds. worker: as it becomes; `gone` once it is forgotten. order: hands out places in the queue."""
+    """now: monotonic seconds. worker: as it becomes; `gone` once it is forgotten. order: hands out places in the queue.
+
+    ending: those that depend on a worker and are being stopped. outage: which of its providers is out, "" for none.
+    """
 
     event: WorkerEvent
     worker: Worker
     now: float
     order: Callable[[], int]
     effects: list[fx.Effect]
+    ending: Callable[[str], list[str]]
+    outage: Callable[[Worker], str]
     gone: bool = False
 
     def change(self, **fields: Any) -> None:

@@ -6,13 +6,15 @@ The executor keeps what docs/architecture.md promises of the real one, and check
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from attrs import Factory, define, evolve
 
 from rdagentd.core import effects as fx
 from rdagentd.core import events as ev
 from rdagentd.core.engine import Engine
+from rdagentd.model.budgets import Tally
+from rdagentd.model.provider import Circuit
 from rdagentd.model.run import Exit, ExitKind, Run
 from rdagentd.model.spec import Spec
 from rdagentd.model.worker import Worker
@@ -29,6 +31,10 @@ class Disk:
         self.specs: dict[tuple[str, int], Spec] = {}
         self.runs: dict[str, Run] = {}
         self.epoch = 0
+        self.circuits: Mapping[str, Circuit] = {}
+        self.tallies: dict[tuple[str, str], Tally] = {}
+        self.costs: dict[str, float] = {}
+        """What every run that ever was has cost: also of workers that are forgotten."""
         self.ends: dict[str, Exit] = {}
         """Every end that was ever kept, also of workers that are forgotten."""
 
@@ -44,6 +50,10 @@ class Disk:
                     self.specs[name, revision] = spec
                 case fx.SaveRun(run):
                     self._keep_run(run)
+                case fx.SaveCircuits(circuits):
+                    self.circuits = circuits
+                case fx.SaveTally(tally):
+                    self.tallies[tally.scope, tally.name] = tally
                 case fx.Forget(name):
                     self.workers.pop(name)
                     self.specs = {key: spec for key, spec in self.specs.items() if key[0] != name}
@@ -55,6 +65,8 @@ class Disk:
         elif run.exit is not None:
             self.ends[run.id] = run.exit
         self.runs[run.id] = run
+        if run.measures.cost_usd:
+            self.costs[run.id] = run.measures.cost_usd
 
     def rebuild(self) -> dict[str, Worker]:
         """The workers, from what was kept alone."""
@@ -91,6 +103,8 @@ class Executor:
         self.born: set[str] = set()
         self.forgotten: set[str] = set()
         """Runs whose end, told or not, went with an old journal."""
+        self.logs: dict[str, list[float | None]] = {}
+        """By run the lines that it wrote: what it has cost since the line before, None for what nobody can read."""
         self._disk = disk
 
     def living(self) -> list[Process]:
@@ -182,7 +196,7 @@ class Shell:
     """The daemon round the engine. `events` and `timers` die with it; the disk and the executor do not.
 
     Each event goes with the executor's epoch that is to be kept with it, if any. unsettled: connections that the engine has
-    not heard of yet; while there are any, nothing is spawned.
+    not heard of yet; while there are any, nothing is spawned. offsets: how far each log has been read for what it tells.
     """
 
     engine: Engine
@@ -194,15 +208,35 @@ class Shell:
     linked: bool = False
     unsettled: int = 0
     epoch: int = 0
+    looks: list[fx.Examine | fx.Picture] = Factory(list)
+    offsets: dict[str, int] = Factory(dict)
+    prepared: list[Worker] = Factory(list)
+    """Whose checkpoints are being looked for."""
 
     def begin(self, now: float, rebooted: bool) -> None:
         self.epoch = self.disk.epoch
-        effects = self.engine.restore(self.disk.rebuild().values(), now, rebooted)
+        effects = self.engine.restore(self.disk.rebuild().values(), now, rebooted, self.disk.tallies.values())
+        effects += self.engine.restore_circuits(self.disk.circuits, now, rebooted)
         self.disk.keep(effects)
         self.carry_out(effects)
 
     def post(self, event: ev.Event, epoch: int | None = None) -> None:
+        if isinstance(event, ev.RunExited):
+            self.read(event.worker, event.run)
         self.events.append((event, epoch))
+
+    def read(self, name: str, run: str) -> None:
+        """Tells what the log holds beyond what was read: after a crash, beyond what was kept."""
+        worker = self.engine.workers.get(name)
+        if worker is None or worker.run is None or worker.run.id != run:
+            return
+        lines = self.executor.logs.get(run, [])
+        start = self.offsets.get(run, worker.run.reading.log.get("out", 0))
+        fresh, self.offsets[run] = lines[start:], len(lines)
+        if fresh:
+            cost, errors = sum(filter(None, fresh)), fresh.count(None)
+            told = ev.Reported(name, run, {}, "log", {"cost_usd": cost}, {"out": len(lines)}, errors, "cannot read it")
+            self.post(told)
 
     def connect(self) -> None:
         self.linked = True
@@ -215,6 +249,7 @@ class Shell:
 
     def disconnect(self) -> None:
         self.linked = False
+        self.prepared.clear()
         self.executor.notices.clear()  # not read yet
         self.post(ev.ExecutorLost())
 
@@ -256,6 +291,8 @@ class Shell:
                     self.timers.pop((worker, timer), None)
                 case fx.Ready():
                     self.unsettled -= 1
+                case fx.Examine() | fx.Picture():
+                    self.looks.append(effect)
                 case _ if self.linked:
                     self._ask(effect)
 
@@ -263,6 +300,11 @@ class Shell:
         match effect:
             case fx.Spawn(worker) if not self.unsettled:
                 self.executor.spawn(worker)
+            case fx.Prepare(worker) if not self.unsettled:
+                assert worker.run is not None and worker.run.id not in self.executor.born, (
+                    "prepared after it was asked for"
+                )
+                self.prepared.append(worker)
             case fx.Kill(run):
                 self.executor.kill(run)
             case fx.Freeze(run):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from attrs import evolve
 
 from rdagentd.core import effects as fx
 from rdagentd.core import endings
 from rdagentd.core import events as ev
 from rdagentd.core import handlers as h
-from rdagentd.core.lifecycle import INPUT_OF, TABLE, Input, diagram
+from rdagentd.core.lifecycle import INPUT_OF, INPUT_OF_TIMER, TABLE, Input, diagram
+from rdagentd.model.health import HealthCheck
 from rdagentd.model.spec import Restart
 from rdagentd.model.worker import State
 
@@ -188,6 +190,101 @@ CELLS: dict[Input, dict[State, tuple[str, str]]] = {
         State.COMPLETED: NOTHING,
         State.FAILED: NOTHING,
     },
+    Input.REPORT: {
+        State.QUEUED: NOTHING,
+        State.STARTING: ("=", "SaveRun Save"),
+        State.RUNNING: ("=", "SaveRun Save"),
+        State.PAUSED: ("=", "SaveRun Save"),
+        State.STOPPING: ("=", "SaveRun Save"),
+        State.BACKOFF: NOTHING,
+        State.STOPPED: NOTHING,
+        State.COMPLETED: NOTHING,
+        State.FAILED: NOTHING,
+    },
+    Input.NOTICE: {
+        State.QUEUED: NOTHING,
+        State.STARTING: ("=", "Story Save"),
+        State.RUNNING: ("=", "Story Save"),
+        State.PAUSED: ("=", "Story Save"),
+        State.STOPPING: ("=", "Story Save"),
+        State.BACKOFF: NOTHING,
+        State.STOPPED: NOTHING,
+        State.COMPLETED: NOTHING,
+        State.FAILED: NOTHING,
+    },
+    Input.RELEASE: dict.fromkeys(State, NOTHING),  # nothing is held back; see test_dependencies.py
+    Input.EXCUSE: {
+        State.QUEUED: NOTHING,
+        State.STARTING: NOTHING,
+        State.RUNNING: NOTHING,
+        State.PAUSED: NOTHING,
+        State.STOPPING: NOTHING,
+        State.BACKOFF: ("=", "Story Save"),
+        State.STOPPED: NOTHING,
+        State.COMPLETED: NOTHING,
+        State.FAILED: ("queued", "Story Save Disarm"),
+    },
+    Input.PROBE: {
+        State.QUEUED: NOTHING,
+        State.STARTING: NOTHING,
+        State.RUNNING: ("=", "Probe Arm"),
+        State.PAUSED: NOTHING,
+        State.STOPPING: NOTHING,
+        State.BACKOFF: NOTHING,
+        State.STOPPED: NOTHING,
+        State.COMPLETED: NOTHING,
+        State.FAILED: NOTHING,
+    },
+    Input.SILENCE: {
+        State.QUEUED: NOTHING,
+        State.STARTING: NOTHING,
+        State.RUNNING: ("stopping", "Story Signal Save Arm Disarm Disarm"),
+        State.PAUSED: NOTHING,
+        State.STOPPING: NOTHING,
+        State.BACKOFF: NOTHING,
+        State.STOPPED: NOTHING,
+        State.COMPLETED: NOTHING,
+        State.FAILED: NOTHING,
+    },
+    Input.CHECKED: {
+        State.QUEUED: NOTHING,
+        State.STARTING: NOTHING,
+        State.RUNNING: ("stopping", "Story Signal Save Arm Disarm Disarm"),
+        State.PAUSED: NOTHING,
+        State.STOPPING: NOTHING,
+        State.BACKOFF: NOTHING,
+        State.STOPPED: NOTHING,
+        State.COMPLETED: NOTHING,
+        State.FAILED: NOTHING,
+    },
+    Input.PREPARED: dict.fromkeys(State, NOTHING),  # these have nothing to prepare; tests/core/test_checkpoints.py
+    Input.METER: {
+        State.QUEUED: NOTHING,
+        State.STARTING: ("=", "Save"),
+        State.RUNNING: ("=", "Save"),
+        State.PAUSED: ("=", "Save"),
+        State.STOPPING: ("=", "Save"),
+        State.BACKOFF: NOTHING,
+        State.STOPPED: NOTHING,
+        State.COMPLETED: NOTHING,
+        State.FAILED: NOTHING,
+    },
+    Input.BUDGET: {
+        State.QUEUED: NOTHING,
+        State.STARTING: ("stopping", "Story Signal Save Arm"),
+        State.RUNNING: ("stopping", "Story Signal Save Arm Disarm"),
+        State.PAUSED: ("stopping", "Story Signal Thaw Save Arm"),
+        State.STOPPING: NOTHING,
+        State.BACKOFF: NOTHING,
+        State.STOPPED: NOTHING,
+        State.COMPLETED: NOTHING,
+        State.FAILED: NOTHING,
+    },
+    # of a worker that has no budget, or is not watched for stalls; see test_budgets.py and test_stall.py
+    Input.AUDIT: dict.fromkeys(State, NOTHING),
+    Input.STALL: dict.fromkeys(State, NOTHING),
+    Input.EXAMINED: dict.fromkeys(State, NOTHING),
+    Input.PICTURED: dict.fromkeys(State, NOTHING),
 }
 # fmt: on
 
@@ -195,6 +292,14 @@ CELLS: dict[Input, dict[State, tuple[str, str]]] = {
 def _known_run(world: World) -> str:
     run = world.worker().run
     return run.id if run else "r99"
+
+
+def _silence(world: World) -> list[fx.Effect]:
+    """A sign of life is due: only a run that runs has one."""
+    worker = world.worker()
+    if worker.state is State.RUNNING:
+        world.engine.workers["w"] = evolve(worker, spec=evolve(worker.spec, watchdog=9.0), watchdog_at=world.now)
+    return world.silence(at=world.now)
 
 
 APPLY: dict[Input, Callable[[World], list[fx.Effect]]] = {
@@ -213,7 +318,24 @@ APPLY: dict[Input, Callable[[World], list[fx.Effect]]] = {
     Input.DUE: World.due,
     Input.LIMIT: World.limit,
     Input.QUOTA: lambda world: world.exceeded(run=_known_run(world)),
+    Input.REPORT: lambda world: world.reported(run=_known_run(world), values={"tokens": 5}),
+    Input.NOTICE: lambda world: world.notified(run=_known_run(world), READY="1"),
+    Input.SILENCE: _silence,
+    Input.RELEASE: lambda world: world(ev.Released("w")),
+    Input.EXCUSE: lambda world: world(ev.Excused("w", 0.0, "openai")),
+    Input.PROBE: lambda world: world.probe(),
+    Input.CHECKED: lambda world: world.checked(False, run=_known_run(world)),
+    Input.PREPARED: lambda world: world.prepared(run=_known_run(world)),
+    Input.METER: lambda world: world(ev.Metered("w", _known_run(world), wrote=100)),
+    Input.BUDGET: lambda world: world(ev.OverBudget("w", _known_run(world), "spent too much")),
+    Input.AUDIT: lambda world: world(ev.Due("w", ev.Timer.BUDGET, world.now)),
+    Input.STALL: lambda world: world(ev.Due("w", ev.Timer.STALL, world.now)),
+    Input.EXAMINED: lambda world: world(ev.Examined("w", _known_run(world), 0.0, 0)),
+    Input.PICTURED: lambda world: world(ev.Pictured("w", _known_run(world), {})),
 }
+ASKED = HealthCheck(tcp="127.0.0.1:80", interval=1.0, retries=1)
+CHECKS = (Input.PROBE, Input.CHECKED)
+"""Inputs that a worker has only if its spec asks for them."""
 
 
 @pytest.mark.parametrize("state", State)
@@ -221,7 +343,8 @@ APPLY: dict[Input, Callable[[World], list[fx.Effect]]] = {
 def test_each_cell_does_what_it_says(what: Input, state: State) -> None:
     target, effects = CELLS[what][state]
     world = World()
-    put(state, world)
+    put(state, world, **({"health": ASKED} if what in CHECKS else {}))
+    world.now += 5.0  # nothing is excused any more
     world.slots(default=0)  # so that what is queued stays queued
     if (target, effects) == ILLEGAL:
         with pytest.raises(h.IllegalInputError, match=f"^w: .* while {state}"):
@@ -235,7 +358,8 @@ def test_each_cell_does_what_it_says(what: Input, state: State) -> None:
 
 def test_the_table_is_total_and_every_handler_names_its_targets() -> None:
     assert set(TABLE) == set(State)
-    assert set(INPUT_OF.values()) | {Input.DUE, Input.LIMIT} == set(Input)
+    assert set(INPUT_OF.values()) | set(INPUT_OF_TIMER.values()) == set(Input)
+    assert set(INPUT_OF_TIMER) == set(ev.Timer) - {ev.Timer.PROVIDER}  # which is no worker's
     for state, row in TABLE.items():
         assert set(row) == set(Input), state
         assert set(row.values()) <= set(h.TARGETS), state

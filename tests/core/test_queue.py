@@ -10,7 +10,7 @@ from rdagentd.core.queue import Queue
 from rdagentd.model.container import DriverName, Way
 from rdagentd.model.spec import Queue as Place
 from rdagentd.model.spec import Spec
-from rdagentd.model.worker import LIVE, State, Worker
+from rdagentd.model.worker import LIVE, Reason, State, Worker
 
 SLOTS: dict[str, int | None] = {"one": 1, "two": 2, "none": 0, "free": None}
 
@@ -154,3 +154,39 @@ def test_whose_driver_is_away_is_passed_over() -> None:
     queue.follow(boxed, None)
     queue.follow(free, None)
     assert queue.waiting() == 0 and queue.next() is None
+
+
+BAR_STEP = st.one_of(STEP, st.sets(st.sampled_from("abcdefg")))
+
+
+@given(steps=st.lists(BAR_STEP, max_size=60))
+def test_who_is_barred_is_passed_over_and_holds_up_nobody(
+    steps: list[tuple[str, State | None, str, int, int] | set[str]],
+) -> None:
+    """Beside a queue that knows nobody but those who are not barred."""
+    barred: set[str] = set()
+    queue = Queue(SLOTS, barred=lambda worker: Reason("x", "waits for x") if worker.name in barred else None)
+    workers: dict[str, Worker] = {}
+    for step in steps:
+        if isinstance(step, set):
+            barred ^= step
+            queue.review(workers[name] for name in step & workers.keys())
+        else:
+            before = workers.pop(step[0], None)
+            after = None if step[1] is None else a_worker(step[0], step[1], *step[2:])
+            workers |= {step[0]: after} if after else {}
+            queue.follow(before, after)
+        others = Queue(SLOTS)
+        for worker in workers.values():
+            if worker.state is not State.QUEUED or worker.name not in barred:
+                others.follow(None, worker)
+        assert queue.next() == others.next()
+        queued = [worker for worker in workers.values() if worker.state is State.QUEUED]
+        assert {worker.name for worker in queue.aside()} == {worker.name for worker in queued} & barred
+        assert queue.waiting() == len(queued)
+        for group in ("one", "two", "none", "free", "other"):
+            assert queue.line(group) == sum(worker.spec.queue.group == group for worker in queued)
+        for worker in queued:
+            if worker.name not in barred:
+                assert queue.lack(worker) == others.lack(worker)
+                assert queue.ahead(worker) == others.ahead(worker)

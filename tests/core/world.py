@@ -9,6 +9,9 @@ from typing import Any
 from rdagentd.core import effects as fx
 from rdagentd.core import events as ev
 from rdagentd.core.engine import Engine
+from rdagentd.core.health import schedule
+from rdagentd.model.checkpoints import Found
+from rdagentd.model.health import Check
 from rdagentd.model.requests import NO_CAPACITY, Capacity
 from rdagentd.model.run import Exit, ExitKind
 from rdagentd.model.spec import Breaker, Policy, Restart, Spec, Stop
@@ -91,6 +94,10 @@ class World:
     def change(self, name: str = "w", **fields: Any) -> list[fx.Effect]:
         return self(ev.SpecChanged(name, a_spec(name, **fields), PERSON))
 
+    def prepared(self, *found: Found, name: str = "w", run: str | None = None) -> list[fx.Effect]:
+        """Its checkpoints were looked for."""
+        return self(ev.Prepared(name, run or self.run(name), found))
+
     def started(self, name: str = "w", run: str | None = None) -> list[fx.Effect]:
         return self(ev.RunStarted(name, run or self.run(name), 42, 4242, 5e8, {"out": 10}))
 
@@ -111,6 +118,39 @@ class World:
         """Its state directory holds more than it may."""
         return self(ev.QuotaExceeded(name, run or self.run(name), used, quota))
 
+    def probe(self, check: Check = Check.HEALTH, name: str = "w", at: float | None = None) -> list[fx.Effect]:
+        """The next probe is due: when the schedule says, or `at`."""
+        plan = schedule(self.worker(name), check)
+        timer = {Check.HEALTH: ev.Timer.HEALTH, Check.READY: ev.Timer.READY}[check]
+        return self._fire(timer, name, plan.after(self.now) if plan is not None and at is None else at)
+
+    def checked(
+        self, ok: bool, text: str = "connection refused", check: Check = Check.HEALTH, name: str = "w", run: str = ""
+    ) -> list[fx.Effect]:
+        """What a probe came to."""
+        return self(ev.Checked(name, run or self.run(name), check, ok, text))
+
+    def reported(self, name: str = "w", run: str | None = None, **told: Any) -> list[fx.Effect]:
+        """The run tells of itself."""
+        return self(ev.Reported(name, run or self.run(name), **{"values": {}, "source": "test", **told}))
+
+    def silence(self, name: str = "w", at: float | None = None) -> list[fx.Effect]:
+        """The time for a sign of life is over."""
+        return self._fire(ev.Timer.WATCHDOG, name, self.worker(name).watchdog_at if at is None else at)
+
+    def notified(self, name: str = "w", run: str | None = None, **fields: str) -> list[fx.Effect]:
+        """A run tells something of its life."""
+        return self(ev.Notified(name, run or self.run(name), fields))
+
+    def audit(self, name: str = "w") -> list[fx.Effect]:
+        """Time alone may have exceeded a budget."""
+        at = self.engine.purse.due if name == "" else self.worker(name).budget_due
+        return self._fire(ev.Timer.BUDGET, name, at)
+
+    def silent(self, name: str = "w") -> list[fx.Effect]:
+        """It is time for the next step of the watch for stalls."""
+        return self._fire(ev.Timer.STALL, name, self.worker(name).stall_due)
+
     def _fire(self, timer: ev.Timer, name: str, at: float | None) -> list[fx.Effect]:
         at = self.now if at is None else at
         self.now = max(self.now, at)
@@ -119,17 +159,17 @@ class World:
     def slots(self, **slots: int | None) -> list[fx.Effect]:
         return self(ev.GroupsChanged(slots))
 
-    def live(self, **fields: Any) -> None:
+    def live(self, name: str = "w", **fields: Any) -> None:
         """A running worker."""
-        self.submit(**fields)
-        self.started()
+        self.submit(name, **fields)
+        self.started(name)
 
 
-def put(state: State, world: World) -> None:
+def put(state: State, world: World, **fields: Any) -> None:
     """Leads the new worker w into a state, by events alone."""
     if state is State.QUEUED:
         world.slots(default=0)
-    world.submit(start=state is not State.STOPPED)
+    world.submit(start=state is not State.STOPPED, **fields)
     for step in _WAY.get(state, ()):
         step(world)
     assert world.worker().state is state
