@@ -7,6 +7,7 @@ row unreadable, because to ignore it could drop a limit; in a run, which is hist
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -17,19 +18,29 @@ import msgpack
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn
 
+from rdagentd.model.budgets import Budgets, Flow, Tally
+from rdagentd.model.checkpoints import Checkpoint, Checkpoints, Snapshot
+from rdagentd.model.health import HealthCheck, Probe
 from rdagentd.model.isolation import Isolation
+from rdagentd.model.measures import Measures
+from rdagentd.model.provider import Circuit
+from rdagentd.model.reporters import Reporter
 from rdagentd.model.requests import Requests
-from rdagentd.model.run import Exit, Run, Usage
+from rdagentd.model.run import Exit, Reading, Run, Usage
 from rdagentd.model.spec import Breaker, DeviceRate, Limits, Log, Queue, Restart, Rlimit, Spec, Stop
+from rdagentd.model.stall import Stall
 from rdagentd.model.worker import Worker
 from rdagentd.store.errors import Unreadable
 
 T = TypeVar("T")
 
-SHARED = (Rlimit, DeviceRate, Breaker, Restart, Stop, Queue, Requests, Limits, Isolation, Log)
+SHARED = (
+    Checkpoints, Snapshot, Rlimit, DeviceRate, Breaker, Restart, Stop, Queue, Requests, Limits, Isolation, Log, Reporter,
+    Probe, HealthCheck, Flow, Budgets, Stall,
+)  # fmt: skip
 """Parts of a spec of which equal ones are one object in memory. Inner ones first."""
 
-HISTORY = (Exit, Usage, Run)
+HISTORY = (Checkpoint, Exit, Usage, Measures, Reading, Run)
 """Classes whose unknown keys are ignored."""
 
 _shared: WeakValueDictionary[Any, Any] = WeakValueDictionary()
@@ -108,6 +119,20 @@ def encode_worker(worker: Worker) -> bytes:
     return pack(_rows.unstructure(worker))
 
 
+def encode_tally(tally: Tally) -> str:
+    """A tally as text."""
+    return json.dumps(_values.unstructure(tally))
+
+
+def decode_tally(text: str) -> Tally:
+    """A tally again. Raises Unreadable."""
+    try:
+        row = json.loads(text)
+    except ValueError as error:
+        raise Unreadable(f"it is not JSON: {error}") from error
+    return _structure(_values, row, Tally)
+
+
 def decode(blob: bytes, checksum: int, kind: type[T]) -> T:
     """A spec or a run. Raises Unreadable."""
     return _structure(_values, _checked(blob, checksum), kind)
@@ -123,6 +148,20 @@ def decode_worker(blob: bytes, checksum: int, spec: Spec, run: Run | None) -> Wo
     if worker.name != spec.name:
         raise Unreadable(f"it says that its name is {worker.name!r}, and its spec says {spec.name!r}")
     return worker
+
+
+def encode_circuits(circuits: Mapping[str, Circuit]) -> str:
+    """The breakers of providers as text."""
+    return json.dumps(_values.unstructure(circuits, dict[str, Circuit]))
+
+
+def decode_circuits(text: str) -> dict[str, Circuit]:
+    """Breakers of providers. Raises Unreadable."""
+    try:
+        row = json.loads(text)
+    except ValueError as error:
+        raise Unreadable(f"it is not JSON: {error}") from error
+    return _structure(_values, row, dict[str, Circuit])
 
 
 def _checked(blob: bytes, checksum: int) -> dict[str, Any]:

@@ -62,9 +62,27 @@ class Reader:
             return _read(f"spec of {name}, revision {revision}", checksum, data, Spec)
         return None
 
-    def events(self, workers: Collection[str] | None, since: int, limit: int, tail: int | None) -> list[dict[str, Any]]:
-        """Events with a number above `since`, of these workers or of all, ascending: the first `limit`, or the last `tail`."""
+    def events(  # noqa: PLR0913 -- what can be asked
+        self,
+        workers: Collection[str] | None,
+        since: int,
+        limit: int,
+        tail: int | None,
+        *,
+        kinds: Collection[str] = (),
+        after: float | None = None,
+    ) -> list[dict[str, Any]]:
+        """Events with a number above `since`, of these workers or of all, ascending: the first `limit`, or the last `tail`.
+
+        kinds: only of these, where there are any; after: none before that time, in seconds since the epoch.
+        """
         where, values = _of_workers(workers)
+        if kinds:
+            where += " AND kind IN (SELECT value FROM json_each(?))"
+            values = (*values, json.dumps(list(kinds)))
+        if after is not None:
+            where += " AND at >= ?"
+            values = (*values, after)
         order, count = ("ASC", limit) if tail is None else ("DESC", tail)
         query = (
             f'SELECT seq, at, worker, run, kind, text, "by", data FROM events'  # noqa: S608 (constants only)
@@ -81,7 +99,7 @@ class Reader:
             raise StoreError(f"cannot read the state database: {error}; see the kernel's log for faults") from error
 
 
-def _of_workers(workers: Collection[str] | None) -> tuple[str, tuple[str, ...]]:
+def _of_workers(workers: Collection[str] | None) -> tuple[str, tuple[Any, ...]]:
     """A condition and its values. One worker goes by the index; many by number, because LIMIT ends that early."""
     if workers is None:
         return "", ()

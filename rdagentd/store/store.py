@@ -90,11 +90,21 @@ class Store:
         """One revision of a spec, None if it is not kept."""
         return self._open_reader().spec(name, revision)
 
-    def events(
-        self, workers: Collection[str] | None, since: int = 0, limit: int = 1000, tail: int | None = None
+    def events(  # noqa: PLR0913 -- what can be asked
+        self,
+        workers: Collection[str] | None,
+        since: int = 0,
+        limit: int = 1000,
+        tail: int | None = None,
+        *,
+        kinds: Collection[str] = (),
+        after: float | None = None,
     ) -> list[dict[str, Any]]:
-        """Events numbered above `since`, of these workers or of all (None), ascending: the first `limit` or the last `tail`."""
-        return self._open_reader().events(workers, since, limit, tail)
+        """Events numbered above `since`, of these workers or of all (None), ascending: the first `limit` or the last `tail`.
+
+        kinds: of these only, where there are any; after: not before that time, in seconds since the epoch.
+        """
+        return self._open_reader().events(workers, since, limit, tail, kinds=kinds, after=after)
 
     def _open_writer(self) -> Writer:
         if self._writer is None:

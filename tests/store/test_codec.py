@@ -10,10 +10,20 @@ import pytest
 from attrs import evolve
 from hypothesis import given
 
+from rdagentd.model.provider import Circuit, Phase
 from rdagentd.model.run import Run
 from rdagentd.model.spec import Limits, Rlimit, Spec
 from rdagentd.model.worker import Worker
-from rdagentd.store.codec import decode, decode_worker, encode, encode_worker, pack, unpack
+from rdagentd.store.codec import (
+    decode,
+    decode_circuits,
+    decode_worker,
+    encode,
+    encode_circuits,
+    encode_worker,
+    pack,
+    unpack,
+)
 from rdagentd.store.errors import Unreadable
 
 from .values import a_run, a_spec, a_worker, runs, specs, workers
@@ -55,6 +65,18 @@ def test_a_worker_row_holds_neither_spec_nor_run() -> None:
 @pytest.mark.parametrize("field", ["labels", "restart", "log", "timeout", "requests"])
 def test_a_field_that_an_old_row_lacks_has_its_default(field: str) -> None:
     assert read(changed(a_spec(), {}, without=field), Spec) == a_spec()
+
+
+def test_rows_from_before_there_were_measures_are_read() -> None:
+    """As a version wrote them that knew neither measures nor what was spent."""
+    row = msgpack.unpackb(encode(a_run()))
+    assert {"measures", "reading"} <= set(row)
+    old = msgpack.packb({key: value for key, value in row.items() if key not in ("measures", "reading")})
+    assert read(old, Run) == a_run()
+    worker = msgpack.unpackb(encode_worker(a_worker()))
+    assert {"spent", "paused_at"} <= set(worker)
+    old = msgpack.packb({key: value for key, value in worker.items() if key not in ("spent", "paused_at")})
+    assert decode_worker(old, crc32(old), a_spec(), None) == a_worker()
 
 
 def test_defaults_are_written() -> None:
@@ -124,3 +146,16 @@ def test_reasons_do_not_tell_the_environment() -> None:
 def test_plain_data_comes_back() -> None:
     data = {"pid": 1, "path": "/tmp/\udcff", "list": [1.5, None, True, b"\xff"]}
     assert unpack(pack(data)) == data
+
+
+def test_breakers_of_providers_come_back_as_they_were() -> None:
+    kept = {
+        "openai": Circuit(Phase.OPEN, due=12.5, why="20 errors within 60 s"),
+        "local": Circuit(errors=((1.5, 2.0), (3.0, 1.0))),
+        "x": Circuit(Phase.HALF_OPEN, probe="w"),
+    }
+    assert decode_circuits(encode_circuits(kept)) == kept
+    assert decode_circuits("{}") == {}
+    for damaged in ("{", "[1]", '{"x": {"phase": "ajar"}}'):
+        with pytest.raises(Unreadable):
+            decode_circuits(damaged)

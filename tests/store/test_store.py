@@ -126,13 +126,19 @@ EVENTS = (
     ({"workers": ("a", "b"), "tail": 3}, [2, 4, 5]),
     ({"workers": []}, []),
     ({"workers": ["none"]}, []),
+    ({"workers": None, "kinds": ["odd"]}, [1, 3, 5]),
+    ({"workers": None, "kinds": ["odd"], "tail": 2}, [3, 5]),
+    ({"workers": ["a"], "kinds": ["even", "none"]}, [4]),
+    ({"workers": None, "after": 104.0}, [4, 5, 6]),
+    ({"workers": ["b"], "after": 103.0, "kinds": ["odd"]}, [5]),
 )
-"""Events 1 to 6 are of a, b, nobody, a, b, nobody."""
+"""Events 1 to 6 are of a, b, nobody, a, b, nobody; of kind odd and even in turn; number n of second 100 + n."""
 
 
 @pytest.mark.parametrize(("query", "numbers"), EVENTS)
 def test_events_are_selected(store: Store, query: dict[str, object], numbers: list[int]) -> None:
-    store.commit([an_event(number, worker) for number, worker in enumerate(("a", "b", None) * 2)]).result()
+    events = [an_event(number, worker) for number, worker in enumerate(("a", "b", None) * 2, 1)]
+    store.commit([evolve(one, kind=("even", "odd")[n % 2], at=100.0 + n) for n, one in enumerate(events, 1)]).result()
     assert [event["seq"] for event in store.events(**query)] == numbers  # type: ignore[arg-type]
 
 

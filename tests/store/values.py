@@ -6,10 +6,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from rdagentd.model.checkpoints import Checkpoint, Checkpoints, Snapshot, Verify
+from rdagentd.model.dependency import Condition
 from rdagentd.model.directories import CacheDirectory, StateDirectory
 from rdagentd.model.isolation import Isolation, Preset
+from rdagentd.model.measures import Measures, Spent
 from rdagentd.model.requests import Requests
-from rdagentd.model.run import Exit, ExitKind, Run, Usage
+from rdagentd.model.run import Exit, ExitKind, Reading, Run, Usage
 from rdagentd.model.spec import Breaker, Limits, Log, Policy, Queue, Restart, Rlimit, Spec, Stop
 from rdagentd.model.worker import Reason, State, Then, Want, Worker
 from rdagentd.store.writes import AddEvent, SaveRun, SaveSpec, SaveWorker, Write
@@ -71,7 +74,14 @@ specs = st.builds(
     cache=optional(st.builds(CacheDirectory, optional(small), optional(numbers))),
     log=st.builds(Log, small, small, st.booleans()),
     labels=st.dictionaries(texts, texts, max_size=4),
+    checkpoints=optional(
+        st.builds(Checkpoints, texts, codes.map(lambda ns: tuple(map(str, ns))), st.sampled_from(Verify))
+    ),
+    snapshot=st.builds(Snapshot, st.booleans()),
+    depends=st.dictionaries(texts, st.sampled_from(Condition), max_size=2),
+    providers=st.lists(texts, max_size=2).map(tuple),
 )
+checkpoints = st.builds(Checkpoint, texts, integers, small)
 exits = st.builds(
     Exit,
     kind=st.sampled_from(ExitKind),
@@ -81,6 +91,18 @@ exits = st.builds(
     stage=optional(texts),
     errno=optional(small),
     reason=texts,
+)
+measures = st.builds(
+    Measures,
+    progress=optional(st.floats(0, 1)),
+    iteration=optional(small),
+    step=optional(texts),
+    tokens=optional(small),
+    cost_usd=optional(numbers),
+    errors=optional(small),
+    provider_errors=optional(small),
+    custom=st.dictionaries(texts, numbers, max_size=3),
+    status=optional(texts),
 )
 runs = st.builds(
     Run,
@@ -97,6 +119,10 @@ runs = st.builds(
     log_start=st.dictionaries(st.sampled_from(("out", "err")), small),
     log_end=st.dictionaries(st.sampled_from(("out", "err")), small),
     holds=requests,
+    measures=measures,
+    reading=st.builds(Reading, st.dictionaries(st.sampled_from(("out", "err")), small), small, texts),
+    prepared=st.booleans(),
+    checkpoint=optional(checkpoints),
 )
 workers = st.builds(
     Worker,
@@ -120,6 +146,11 @@ workers = st.builds(
     then=st.sampled_from(Then),
     order=integers,
     half_open=st.booleans(),
+    spent=st.builds(Spent, small, numbers, small, small, small, numbers, small),
+    paused_at=optional(numbers),
+    life=optional(numbers),
+    chosen=optional(texts),
+    setbacks=st.lists(checkpoints, max_size=3).map(tuple),
 )
 
 
