@@ -9,7 +9,7 @@ import stat
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from errno import ENODEV, ENOSYS, EPERM
+from errno import ENODEV, ENOENT, ENOSYS, EPERM
 from typing import Any
 
 from rdagentd.executor import proc
@@ -31,6 +31,8 @@ NEEDED = ("cgroup.kill", "cgroup.freeze")
 _CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
 _LEAF = "executor"
 _PREFIX = "rdagentd-"
+_ASSISTANT = "run-."
+"""Their names begin with a dot (assist.py)."""
 
 
 class Cgroups:
@@ -49,10 +51,11 @@ class Cgroups:
         problem = f"the cgroup {self._home} has no controller {', '.join(sorted(lacking))}" if lacking else ""
         return {"files": sorted((FILES | set(NEEDED)).intersection(found)), "problem": problem}
 
-    def put(self, run: str, egress: str) -> None:
-        """Below the cgroup of the class."""
-        if egress:
-            self._egress[run] = egress
+    def put(self, run: str, egress: str, within: str = "") -> None:
+        """Below the cgroup of the class, or of the run."""
+        place = os.path.relpath(self.where(within), self._home) if within else egress
+        if place:
+            self._egress[run] = place
 
     def where(self, run: str) -> str:
         """Its directory."""
@@ -81,7 +84,7 @@ class Cgroups:
 
     def left(self, run: Run) -> bool:
         """What is left wakes the executor by EPOLLPRI when it ends."""
-        with suppress(FileNotFoundError):
+        try:
             fd = self._watched.get(run.id)
             if fd is None:
                 path = f"{self.where(run.id)}/cgroup.events"
@@ -90,7 +93,10 @@ class Cgroups:
                 fd = self._watched[run.id] = os.open(path, os.O_RDONLY)
                 self._epoll.register(fd, select.EPOLLPRI)
             return b"populated 1" in os.pread(fd, 256, 0)
-        return False
+        except OSError as error:
+            if error.errno not in (ENOENT, ENODEV):  # an assistant's goes with that of its run
+                raise
+            return False
 
     def look(self) -> None:
         """Nothing to look for."""
@@ -260,8 +266,27 @@ def _remove_dead(own: str) -> None:
     """Homes of executors that were killed."""
     for name in os.listdir(own):
         pid = name.removeprefix(_PREFIX)
-        if pid != name and pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
+        if pid != name and pid.isdigit() and not _lives(pid, f"{own}/{name}"):
+            _end_assistants(f"{own}/{name}")
             _remove(f"{own}/{name}")
+
+
+def _lives(pid: str, home: str) -> bool:
+    """Where its pid is not seen it may be in another pid namespace, and is in its leaf."""
+    if os.path.exists(f"/proc/{pid}"):
+        return True
+    try:
+        return "populated 1" in read(f"{home}/{_LEAF}/cgroup.events")
+    except FileNotFoundError:
+        return False
+
+
+def _end_assistants(home: str) -> None:
+    """No journal knows of them; who ends the runs is the sweep."""
+    for directory, _, _ in os.walk(home):
+        if os.path.basename(directory).startswith(_ASSISTANT):
+            with suppress(OSError):
+                write(f"{directory}/cgroup.kill", "1")
 
 
 def _make(place: str) -> None:

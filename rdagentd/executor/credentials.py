@@ -8,6 +8,8 @@ from contextlib import suppress
 from errno import EINVAL
 from typing import Any
 
+from rdagentd.executor.shown import show
+
 VARIABLE = "CREDENTIALS_DIRECTORY"
 
 
@@ -15,10 +17,11 @@ class Credentials:
     """Copies below `<directory>/credentials`: a directory for each run, its files for the run's user and nobody else.
 
     The directories stay the executor's own: a run can neither add to its directory nor put a link in its place. `directory`
-    must be one that only the executor can write to, best in memory (RuntimeDirectory=).
+    must be one that only the executor can write to, best in memory (RuntimeDirectory=): `home` of what lasts as long as a run.
     """
 
     def __init__(self, directory: str) -> None:
+        self.home = directory
         self._home = os.path.join(directory, "credentials")
 
     def clear(self) -> None:
@@ -61,7 +64,7 @@ class Credentials:
         os.chmod(place, 0o750)
         request["env"][VARIABLE] = place
         if request["sandbox"]:
-            request["sandbox"] += ["--ro-bind", place, place]
+            show(request["sandbox"], place)
 
     def remove(self, run: str) -> None:
         """The run is over, or did not begin. Most have nothing to remove; what cannot be removed goes at the next start."""

@@ -14,8 +14,11 @@ from typing import Any, NoReturn
 import msgpack
 
 from rdagentd.executor import space
+from rdagentd.executor.shown import show
 
 KINDS = ("state", "cache")
+SNAPSHOTS = "snapshots"
+"""For assistants alone: what is kept of the worker's work. It is neither measured nor swept."""
 
 
 class Directories:
@@ -38,7 +41,7 @@ class Directories:
                 os.close(parent)
             request["env"][f"{kind.upper()}_DIRECTORY"] = place
             if request["sandbox"]:
-                request["sandbox"] += ["--bind", place, place]
+                show(request["sandbox"], place, writable=True)
 
     def tend(self, worker: str, cache: dict[str, Any] | None) -> int:
         """Has a child measure what the worker's directories hold and sweep its cache, as their user, when nobody else wants

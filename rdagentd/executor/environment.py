@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Collection
 from errno import EINVAL
-from typing import Any
 
 MAX_FILE = 1 << 20
 """Largest environment file, in bytes."""
@@ -20,7 +20,7 @@ _BARE = re.compile(rb"()\$\{([A-Za-z_]\w*)\}")
 _DOUBLE = re.compile(rb"\\([\"\\$`])|\$\{([A-Za-z_]\w*)\}")
 
 
-def read_environment(path: str, env: dict[bytes, bytes], fixed: dict[str, Any]) -> None:
+def read_environment(path: str, env: dict[bytes, bytes], fixed: Collection[str]) -> None:
     """Adds the variables of a file to `env`; those named in `fixed` stay as they are, a later line wins over an earlier.
 
     `KEY=value`, optionally after `export`; blank lines and lines that begin with `#` say nothing. A value may stand in

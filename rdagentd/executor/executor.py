@@ -6,23 +6,26 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections import ChainMap
+from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import msgpack
 
 from rdagentd.executor import proc, report
+from rdagentd.executor.assist import Assistant, Assistants, answer, as_spawn
 from rdagentd.executor.cgroup import Cgroups
 from rdagentd.executor.failpoint import reach
 from rdagentd.executor.journal import Journal
 from rdagentd.executor.link import Link
 from rdagentd.executor.log import Log
+from rdagentd.executor.notify import Channels
 from rdagentd.executor.pipes import Pipes
 from rdagentd.executor.policy import Policy
 from rdagentd.executor.pressure import Pressure
-from rdagentd.executor.run import Notice, Run, could_not_start, exited
+from rdagentd.executor.run import Notice, Run, exited, failed
 from rdagentd.executor.search import Search
 from rdagentd.executor.spawn import HANDLED, Request, Spawner
 from rdagentd.executor.tree import Tree
@@ -34,7 +37,8 @@ BATCH = 16
 """Requests handled before everything else gets its turn."""
 
 REST = 0.001
-"""Seconds that the pipes rest when little was in them: short lines then cost a read per millisecond, not one per line."""
+"""Seconds that the pipes rest when little was in them: short lines then cost a read per millisecond, not one per line. And
+that the channels do, so that who floods them waits."""
 
 Handle = Callable[["Executor", Notice], None]
 
@@ -66,7 +70,10 @@ class Executor:
         self.runs: dict[str, Run] = {}
         self.mains: dict[int, Run] = {}
         self.epoll = select.epoll()
-        self.tree: Tree = Cgroups(home, self.epoll) if home else Search(self.runs, self.mains, problem)
+        self.assistants = Assistants(self.epoll, self.kill)
+        trees: list[MutableMapping[str, Run]] = [self.runs, cast(MutableMapping[str, Run], self.assistants.live)]
+        self.tree: Tree = Cgroups(home, self.epoll) if home else Search(ChainMap(*trees), self.mains, problem)
+        self.channels = Channels(spawner.credentials.home, self._belongs)
         self.watches: dict[tuple[str, str], int] = {}
         self.pressure = Pressure(self.epoll)
         self.leaving = False
@@ -76,16 +83,17 @@ class Executor:
         self._asked: set[Run] = set()
         self._hunted: set[Run] = set()
         self._unseen = True
-        self._rest_until: float | None = None
+        self._resting: dict[int, float] = {}
         self._woken = True
         self._wake = _wake_on_signals()
         self.epoll.register(self._wake, select.EPOLLIN)
-        self.epoll.register(pipes.epoll.fileno(), select.EPOLLIN | select.EPOLLONESHOT)
+        for inner in (pipes.epoll, self.channels.epoll):
+            self.epoll.register(inner.fileno(), select.EPOLLIN | select.EPOLLONESHOT)
 
     def serve(self, link: Link, handle: Handle) -> None:
         """Until it may leave. A fault, such as lack of memory or descriptors, delays, and ends nothing."""
         self.link = link
-        while not (self.leaving and not self.runs):
+        while not (self.leaving and not self.runs and not self.assistants.live):
             try:
                 self._turn(handle)
             except Exception as error:
@@ -103,12 +111,12 @@ class Executor:
             self.tree.put(name, request["egress"])
             self.journal.spawned(name, worker, self.tree.where(name))
             stage = "policy"
-            if self.policy is not None:
-                who = self.policy.judge(request["uid"], request["gid"])
-                request["uid"], request["gid"], request["groups"] = who
+            self._judge(request)
             for stage in chain(self.spawner.credentials.give(request), self.spawner.directories.give(request)):  # noqa: B007
                 pass
             run.secrets = request["secrets"] if settings["redact"] else None
+            stage = "notify socket"
+            self._open_channel(run, request)
             stage = "pipe"
             for stream in STREAMS if settings["separate"] else STREAMS[:1]:
                 opened, write = self.pipes.open(worker, stream, settings["cap"], settings["segment"])
@@ -123,13 +131,11 @@ class Executor:
         except OSError as error:
             for opened in run.streams:
                 self.pipes.close(opened)
+            if run.channel is not None:
+                self.channels.close(run.channel)
             self.spawner.credentials.remove(name)
             self.tree.over(name)
-            stage, _, about = stage.partition(": ")
-            number = error.errno or 0
-            why = error.strerror if error.strerror != os.strerror(number) else ""
-            end = could_not_start(number, stage, about, why or "")
-            self.record(exited(name, worker, time.time(), **end))
+            self.record(exited(name, worker, time.time(), **failed(error, stage)))
             return
         finally:
             for write in ends:
@@ -140,9 +146,68 @@ class Executor:
         self.journal.born(name, run.pid, run.ticks, run.at, run.starts())
         reach("after-spawn")
 
+    def _open_channel(self, run: Run, request: Request) -> None:
+        """Without one a run goes on, unless it is to give signs of life there. Raises OSError."""
+        try:
+            run.channel = self.channels.open(request)
+        except OSError as error:
+            if "WATCHDOG_USEC" in request["env"]:
+                raise
+            note(f"run {run.id} of {run.worker} has no NOTIFY_SOCKET: {error.strerror}")
+
+    def _belongs(self, name: str, pid: int) -> bool:
+        """Whether a process is in the cgroup of a run, if that has one. Of one that has ended meanwhile, as whoever only tells
+        one thing has, nobody knows: then its uid must do. systemd-notify of root says that it is its parent, which we may be.
+        """
+        run = self.runs.get(name)
+        try:
+            return run is None or not self.tree.where(name) or pid == os.getpid() or self.tree.has(run, pid)
+        except OSError:
+            return True
+
+    def assist(self, request: Request) -> None:
+        """Starts an assistant; whatever goes wrong becomes its answer."""
+        beside = request["run"] not in self.runs
+        request = as_spawn(request, beside=beside)
+        assistant = Assistant(request["run"], request["worker"], request["timeout"], request["most"])
+        read, write = os.pipe()
+        stage, ends = "policy", [write]
+        try:
+            os.set_blocking(read, False)
+            self._judge(request)
+            for stage in self.spawner.directories.give(request):  # noqa: B007
+                pass
+            self.tree.put(assistant.id, request["egress"], "" if beside else request["of"])
+            for stage in self.tree.begin(request):  # noqa: B007
+                pass
+            entrance = self.tree.entrance(assistant.id)
+            ends += [entrance] if entrance >= 0 else []
+            stage = "fork"
+            assistant.pid, assistant.report = self.spawner.spawn(request, write, write, entrance)
+        except OSError as error:
+            os.close(read)
+            self.tree.over(assistant.id)
+            self.link.send(answer(assistant.id, failed(error, stage)["reason"], {}))
+            return
+        finally:
+            for fd in ends:
+                os.close(fd)
+        assistant.ticks = proc.start_ticks(assistant.pid)
+        self.assistants.begin(assistant, read)
+        self.adopt(assistant)
+
+    def _judge(self, request: Request) -> None:
+        """As whom it happens, by the policy. Raises OSError."""
+        if self.policy is not None:
+            who = self.policy.judge(request["uid"], request["gid"])
+            request["uid"], request["gid"], request["groups"] = who
+
     def adopt(self, run: Run) -> None:
-        """Takes up a run whose main process is our child."""
-        self.runs[run.id] = run
+        """Takes up a run, or an assistant, whose main process is our child."""
+        if isinstance(run, Assistant):
+            self.assistants.live[run.id] = run
+        else:
+            self.runs[run.id] = run
         if run.status is None:
             self.mains[run.pid] = run
         else:
@@ -167,6 +232,7 @@ class Executor:
         """SIGTERM to all runs, SIGKILL after their linger, and then the executor leaves."""
         self.leaving = True
         self._ask(list(self.runs.values()))
+        self.assistants.dismiss()
 
     def tend(self, worker: str, cache: dict[str, Any] | None) -> None:
         """Has the worker's directories looked after; `tended` follows. Raises OSError."""
@@ -199,9 +265,12 @@ class Executor:
     def _turn(self, handle: Handle) -> None:
         for fd, events in self.epoll.poll(self._timeout(), 64):
             self._ready(fd, events)
-        if self._rest_until is not None and time.monotonic() >= self._rest_until:
-            self._rest_until = None
-            self.epoll.modify(self.pipes.epoll.fileno(), select.EPOLLIN | select.EPOLLONESHOT)
+        for fd in [fd for fd, until in self._resting.items() if time.monotonic() >= until]:
+            del self._resting[fd]
+            self.epoll.modify(fd, select.EPOLLIN | select.EPOLLONESHOT)
+        if self.channels.due is not None and time.monotonic() >= self.channels.due:
+            for notice in self.channels.tell():
+                self.link.send(notice)
         if self.pipes.due is not None and time.monotonic() >= self.pipes.due:
             self._tell_growth(self.pipes.show())
         for _ in range(min(BATCH, len(self.link.messages))):
@@ -216,8 +285,13 @@ class Executor:
             self.reported(self._reports[fd])
         elif fd == self.pipes.epoll.fileno():
             self._pump()
+        elif fd == self.channels.epoll.fileno():
+            self._resting[fd] = time.monotonic() + REST
+            self.channels.pump()
         elif fd in self._tended:
             self._tell_tended(fd)
+        elif fd in self.assistants.outputs:
+            self.assistants.hear(fd)
         elif fd in self.pressure.triggers:
             self.link.send({"notice": "pressure", "resource": self.pressure.triggers[fd]})
         elif events & select.EPOLLPRI:  # a cgroup is not populated any more, or is
@@ -229,10 +303,8 @@ class Executor:
         if self.link.messages or self._woken:
             return 0
         times = [run.deadline for run in self._asked if run.deadline is not None]
-        if self._rest_until is not None:
-            times.append(self._rest_until)
-        if self.pipes.due is not None:
-            times.append(self.pipes.due)
+        times += self._resting.values()
+        times += [due for due in (self.pipes.due, self.channels.due) if due is not None]
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _talk(self, fd: int, events: int) -> None:
@@ -241,6 +313,7 @@ class Executor:
                 self.link.ready(events)
             elif fd == self.link.listener.fileno() and self.link.accept():
                 self.watches.clear()
+                self.assistants.dismiss()
                 self.pressure.watch({})
         except (FrameError, PermissionError) as error:
             note(str(error))
@@ -252,10 +325,9 @@ class Executor:
             self.terminate()
 
     def _pump(self) -> None:
-        self._rest_until = time.monotonic()
+        began = time.monotonic()
         little, logs = self.pipes.pump()
-        if little:
-            self._rest_until += REST
+        self._resting[self.pipes.epoll.fileno()] = began + (REST if little else 0.0)
         self._tell_growth(logs)
 
     def _tell_growth(self, logs: list[Log]) -> None:
@@ -293,7 +365,7 @@ class Executor:
             run.secrets += report.secrets(run.told)
         run.failure, run.told = report.failure(run.told), b""
         self._listen(run)
-        if run.failure is None:
+        if run.failure is None and not isinstance(run, Assistant):
             self.link.send(run.started())
 
     def _listen(self, run: Run) -> None:
@@ -302,6 +374,9 @@ class Executor:
             if stream.redactor is None and run.secrets is not None:
                 stream.redactor = Redactor(run.secrets)
             self.pipes.listen(stream)
+        if run.channel is not None:
+            run.channel.secrets = run.secrets
+            self.channels.listen(run.channel)
 
     def _inherit(self, run: Run) -> bool:
         """The main process has ended: whether another, which bwrap had forked, takes its place."""
@@ -312,7 +387,8 @@ class Executor:
         self.tree.reaped(heir)  # no stray, if it was taken for one
         run.pid, run.ticks = heir, stat.ticks
         self.mains[heir] = run
-        self.journal.born(run.id, run.pid, run.ticks, run.at, run.starts())
+        if not isinstance(run, Assistant):
+            self.journal.born(run.id, run.pid, run.ticks, run.at, run.starts())
         return True
 
     def _tend(self) -> None:
@@ -326,6 +402,8 @@ class Executor:
         for run in list(self._ending):
             if not self.tree.left(run):
                 self._finish(run)
+            elif isinstance(run, Assistant) and not run.killing:
+                self.kill(run)
         self._ask([run for run in self._ending if run.deadline is None and not run.killing and self.tree.left(run)])
         now = time.monotonic()
         for run in [run for run in self._asked if run.deadline is not None and run.deadline <= now]:
@@ -372,7 +450,16 @@ class Executor:
         self._ending.discard(run)
         self._asked.discard(run)
         self._hunted.discard(run)
+        if isinstance(run, Assistant):
+            self.tree.over(run.id)
+            if answered := self.assistants.over(run):
+                self.link.send(answered)
+            return
         used, killed = self.tree.total(run), self.tree.out_of_memory(run)
+        if run.channel is not None:
+            self.channels.close(run.channel)
+            if run.channel.trouble:
+                self.link.send(run.channel.notice())
         self.tree.over(run.id)
         for stream in run.streams:
             self.pipes.close(stream)

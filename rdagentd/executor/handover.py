@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
+from rdagentd.executor.assist import Assistant
+from rdagentd.executor.notify import Channel
 from rdagentd.executor.pipes import Stream
 from rdagentd.executor.run import Run
 from rdagentd.executor.spawn import HANDLED
@@ -31,7 +33,7 @@ except ValueError as error:
 """
 """What the new program will need: once the old one is gone it is too late to find out that something is missing."""
 
-_KEPT = [name for name in Run.__slots__ if name not in ("streams", "secrets", "told")]
+_KEPT = [name for name in Run.__slots__ if name not in ("channel", "streams", "secrets", "told")]
 
 
 def replace(executor: Executor) -> None:
@@ -43,6 +45,7 @@ def replace(executor: Executor) -> None:
     kept = [memfd, executor.lock, executor.journal.fd, executor.link.listener.fileno()]
     kept += [run.report for run in executor.runs.values() if run.report >= 0]
     kept += [stream.fd for run in executor.runs.values() for stream in run.streams if stream.fd >= 0]
+    kept += [channel.socket.fileno() for channel in _channels(executor)]
     with open(memfd, "wb", closefd=False) as file:
         file.write(msgpack.packb(_state(executor)))
     old = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)  # a signal that comes now waits for the new program
@@ -71,6 +74,7 @@ def received() -> dict[str, Any] | None:
 def resume(executor: Executor, state: dict[str, Any]) -> socket.socket:
     """Takes up all runs; returns the listening socket."""
     executor.leaving = state["leaving"]
+    channels = executor.channels.resume(state.get("channels", []))
     for fields, streams in state["runs"]:
         run = Run(fields["id"], fields["worker"], fields["linger"])
         for name, value in fields.items():
@@ -82,9 +86,17 @@ def resume(executor: Executor, state: dict[str, Any]) -> socket.socket:
             run.streams.append(Stream(fd, log, start, dropped))
             executor.pipes.adopt(run.streams[-1])
         run.secrets, run.told, redactors = state.get("redaction", {}).get(run.id, (None, b"", ()))
+        run.channel = channels.get(run.id)
         for opened, redactor in zip(run.streams, redactors, strict=False):
             opened.redactor = redactor and Redactor.restored(redactor)
         executor.adopt(run)
+    for fields in state.get("assistants", ()):
+        assistant = Assistant(fields["id"], fields["worker"])
+        for name, value in fields.items():
+            setattr(assistant, name, value)
+        assistant.report = -1
+        executor.adopt(assistant)
+    executor.assistants.dismiss()
     executor.tree.resume(state)
     return socket.socket(fileno=state["listener"])
 
@@ -103,11 +115,18 @@ def _state(executor: Executor) -> dict[str, Any]:
             ({name: getattr(run, name) for name in _KEPT}, [_stream(stream) for stream in run.streams])
             for run in executor.runs.values()
         ],
+        "assistants": [{name: getattr(run, name) for name in _KEPT} for run in executor.assistants.live.values()],
         "redaction": {  # apart: a program without it can take up the rest
             run.id: (run.secrets, run.told, [stream.redactor and stream.redactor.state() for stream in run.streams])
             for run in executor.runs.values()
         },
+        "channels": [channel.state() for channel in _channels(executor)],
     }
+
+
+def _channels(executor: Executor) -> list[Channel]:
+    own = [run.channel for run in executor.runs.values() if run.channel is not None]
+    return [*own, *executor.channels.contained.values()]
 
 
 def _stream(stream: Stream) -> tuple[int, str, int, int, int, int, int, str]:

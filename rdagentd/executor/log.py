@@ -84,14 +84,14 @@ def _remove(name: str, directory: int) -> None:
 class Log:
     """Where one stream of one worker goes on, over all its runs. Nothing exists on disk before the first byte.
 
-    end: offset after the last byte. lost: bytes dropped since the executor has this object; unmarked: those that the log
-    does not tell of yet, why: the reason. Dropped is what cannot be written (disk full, a link in the place of the
-    directory). users: runs that write here.
+    end: offset after the last byte; at: when it was written, in microseconds since the epoch, 0 if nothing was. lost: bytes
+    dropped since the executor has this object; unmarked: those that the log does not tell of yet, why: the reason. Dropped is
+    what cannot be written (disk full, a link in the place of the directory). users: runs that write here.
     """
 
     __slots__ = (
-        "_base", "_file", "_home", "_index", "_line", "_parts", "_size", "_stamp", "cap", "end", "lost", "segment", "stream",
-        "unmarked", "users", "why", "worker",
+        "_base", "_file", "_home", "_index", "_line", "_parts", "_size", "_stamp", "at", "cap", "end", "lost", "segment",
+        "stream", "unmarked", "users", "why", "worker",
     )  # fmt: skip
 
     def __init__(self, home: Home, worker: str, stream: str) -> None:
@@ -100,11 +100,13 @@ class Log:
         self._base = self._size = self._stamp = 0
         self._parts: list[tuple[int, int]] = []
         self.unmarked, self.why = 0, ""
-        self.cap = self.segment = self.lost = self.users = self.end = 0
+        self.cap = self.segment = self.lost = self.users = self.end = self.at = 0
         try:
             directory = home.directory(worker, stream, create=False)
             try:
-                self.end = max((base + size for base, size, _ in _segments(directory)), default=0)
+                for base, size, _ in _segments(directory)[-1:]:
+                    self.end = base + size
+                    self.at = os.stat(log_name(base), dir_fd=directory, follow_symlinks=False).st_mtime_ns // 1000
             finally:
                 os.close(directory)
         except OSError:
@@ -160,7 +162,7 @@ class Log:
         return f"{'' if self._line else chr(10)}[rdagentd: {self.unmarked} bytes dropped: {self.why}]\n".encode()
 
     def _stamp_at(self, offset: int) -> None:
-        now = time.time_ns() // 1000
+        self.at = now = time.time_ns() // 1000
         if (now - self._stamp < INDEX_INTERVAL and now >= self._stamp) or self._index < 0:
             return
         try:

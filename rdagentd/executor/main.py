@@ -131,6 +131,7 @@ def _start(chosen: Settings, argv: list[str]) -> tuple[Executor, Link]:
             note(f"{lost} runs of an executor that died are lost")
         home, problem = _home()
         executor = Executor(journal, pipes, spawner, lock, chosen.policy, home=home, problem=problem)
+        executor.channels.clear()
         listener = listen(chosen.socket, chosen.daemon_uid)
     executor.arguments = argv
     return executor, Link(listener, chosen.daemon_uid, executor.epoll)

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 from rdagentd import __version__
-from rdagentd.executor import handover
+from rdagentd.executor import assist, handover
 from rdagentd.executor.cgroup import FILES
-from rdagentd.executor.directories import KINDS
+from rdagentd.executor.directories import KINDS, SNAPSHOTS
 from rdagentd.executor.evict import LENGTH, evict
 from rdagentd.executor.executor import Executor, note
 from rdagentd.executor.failpoint import reach
+from rdagentd.executor.files import read
 from rdagentd.executor.run import Notice, Run, exited
 from rdagentd.protocol.segments import STREAMS
 
@@ -41,6 +42,8 @@ def handle(executor: Executor, message: Notice) -> None:
         if type(op) is not str or op not in OPERATIONS:
             raise RefusedError(f"cannot do {op!r}: no such operation")
         fields, do = OPERATIONS[op]
+        if op == "assist":
+            message = {"cgroup": {}, "sandbox": [], "egress": "", "directories": []} | message
         if op == "spawn":
             message = {field: kind() for field, kind in _LATER.items()} | message
             if type(message.get("log")) is dict:
@@ -50,7 +53,7 @@ def handle(executor: Executor, message: Notice) -> None:
     except Exception as error:
         if not isinstance(error, RefusedError):
             note(f"cannot do {op}: {error!r}")
-        about = {key: value for key in ("run", "worker") if type(value := message.get(key)) is str}
+        about = {key: value for key in ("run", "worker", "id") if type(value := message.get(key)) is str}
         executor.link.send({"notice": "refused", "op": str(op), "reason": str(error), **about})
 
 
@@ -142,7 +145,8 @@ def _hello(executor: Executor, _: Notice) -> None:
             "version": __version__,
             "cgroup": executor.tree.enforces(),
             "workers": executor.spawner.directories.home,
-            "runs": [run.started() | {"frozen": run.frozen} for run in executor.runs.values()],
+            "notify": True,
+            "runs": [run.started() | {"frozen": run.frozen, "told": run.told_last()} for run in executor.runs.values()],
             "exits": list(executor.journal.exits.values()),
         }
     )
@@ -203,7 +207,11 @@ def _kill(executor: Executor, request: Notice) -> None:
 def _usage(executor: Executor, request: Notice) -> None:
     runs = [run for name in request["runs"] if (run := executor.runs.get(name))]
     used = {
-        run.id: counted | {"log": {stream.name: stream.log.end for stream in run.streams}}
+        run.id: counted
+        | {
+            "log": {stream.name: stream.log.end for stream in run.streams},
+            "active": max((stream.log.at for stream in run.streams), default=0) / 1e6,
+        }
         for run, counted in executor.tree.usage(runs).items()
     }
     executor.link.send({"notice": "usage", "runs": used})
@@ -247,8 +255,27 @@ def _tend(executor: Executor, request: Notice) -> None:
     executor.tend(request["worker"], request["cache"])
 
 
+def _assist(executor: Executor, request: Notice) -> None:
+    if executor.leaving:
+        raise RefusedError("cannot do assist: the executor is leaving")
+    if len(executor.assistants.live) >= assist.MOST:
+        raise RefusedError(f"cannot do assist: {assist.MOST} are at work; ask again later")
+    if f".{request['id']}" in executor.assistants.live:
+        raise RefusedError(f"cannot do assist: {request['id']} is at work")
+    executor.assist(request)
+
+
 def _evict(executor: Executor, request: Notice) -> None:
     executor.link.send({"notice": "evicted", "found": evict(request["container"])})
+
+
+def _channels(executor: Executor, request: Notice) -> None:
+    try:
+        channels = executor.channels.contain(request["runs"])
+    except OSError as error:
+        raise RefusedError(f"cannot do channels: {error.strerror}") from None
+    runs = {run: {"path": channel.place, "told": channel.told()} for run, channel in channels.items()}
+    executor.link.send({"notice": "channels", "runs": runs})
 
 
 def _reexec(executor: Executor, _: Notice) -> None:
@@ -263,10 +290,12 @@ def _leave(executor: Executor, _: Notice) -> None:
     if executor.runs:
         raise RefusedError(f"cannot do leave: {len(executor.runs)} runs are alive")
     executor.leaving = True
+    executor.assistants.dismiss()
 
 
 def _ping(executor: Executor, _: Notice) -> None:
-    executor.link.send({"notice": "pong"})
+    memory = int(read("/proc/self/statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    executor.link.send({"notice": "pong", "cpu": time.process_time(), "memory": memory})
 
 
 _RUN: dict[str, Check] = {"run": _name}
@@ -277,6 +306,7 @@ _SPAWN: dict[str, Check] = {
     "cwd": _text,
     "env": _map(_text),
     "env_files": _list(_text),
+    "env_defaults": _list(_text),
     "credentials": lambda value: _map(_name)(value) and all(map(_name, value)),
     "secret_environment": _map(_name),
     "uid": _maybe(_id),
@@ -299,8 +329,21 @@ _LATER = {
     "sandbox": list,
     "directories": list,
     "egress": str,
+    "env_defaults": list,
 }
 """Fields that a daemon of 0.1.0 does not know: empty."""
+
+_ASSIST: dict[str, Check] = {
+    "id": lambda value: _name(value) and len(value) < MAX_NAME,
+    "run": _maybe(_name),
+    **{
+        field: _SPAWN[field]
+        for field in ("worker", "argv", "cwd", "env", "uid", "gid", "groups", "cgroup", "sandbox", "egress")
+    },
+    "directories": lambda value: value in ([], [SNAPSHOTS]),
+    "timeout": lambda value: _amount(value) and value <= assist.MAX_TIMEOUT,
+    "most": lambda value: _natural(value) and value <= assist.MAX_OUTPUT,
+}
 
 _SIGNAL: dict[str, Check] = {
     **_RUN,
@@ -325,6 +368,8 @@ OPERATIONS: dict[str, tuple[dict[str, Check], Callable[[Executor, Notice], None]
     "forget": ({"worker": _name}, _forget),
     "tend": ({"worker": _name, "cache": _maybe(_cache)}, _tend),
     "evict": ({"container": _container}, _evict),
+    "assist": (_ASSIST, _assist),
+    "channels": ({"runs": lambda value: _map(_name)(value) and all(map(_name, value))}, _channels),
     "reexec": ({}, _reexec),
     "leave": ({}, _leave),
     "ping": ({}, _ping),

@@ -6,6 +6,7 @@ import os
 import signal
 from typing import Any
 
+from rdagentd.executor.notify import Channel
 from rdagentd.executor.pipes import Stream
 from rdagentd.executor.proc import tag_of
 
@@ -18,12 +19,13 @@ class Run:
     at: seconds since the epoch. secrets: names and values that are not to be in its log; None: it is kept as it comes.
     deadline: monotonic seconds at which what is left gets SIGKILL. status: as from wait(2), None while the main process
     lives. failure: (errno, stage, detail, reason) of a start that failed. report: the pipe on which the child tells of it,
-    -1 once that is known; told: what came on it so far. usage: user seconds, system seconds, bytes.
+    -1 once that is known; told: what came on it so far. usage: user seconds, system seconds, bytes. channel: None, if it has
+    none.
     """
 
     __slots__ = (
-        "at", "deadline", "failure", "frozen", "id", "killing", "linger", "pid", "report", "secrets", "status", "streams",
-        "tag", "ticks", "told", "usage", "worker",
+        "at", "channel", "deadline", "failure", "frozen", "id", "killing", "linger", "pid", "report", "secrets", "status",
+        "streams", "tag", "ticks", "told", "usage", "worker",
     )  # fmt: skip
 
     def __init__(self, id: str, worker: str, linger: float) -> None:  # noqa: A002
@@ -32,6 +34,7 @@ class Run:
         self.worker = worker
         self.linger = linger
         self.streams: list[Stream] = []
+        self.channel: Channel | None = None
         self.pid = self.ticks = 0
         self.at = 0.0
         self.report = -1
@@ -69,7 +72,12 @@ class Run:
         notice["log"] = {stream.name: stream.log.end for stream in self.streams}
         notice["started"] = None if self.failure else self.started()
         notice["dropped"] = sum(stream.dropped for stream in self.streams)
+        notice["told"] = self.told_last()
         return notice
+
+    def told_last(self) -> dict[str, str]:
+        """What it has told of itself: of each field the last value."""
+        return self.channel.told() if self.channel is not None else {}
 
     def _end(self) -> dict[str, Any]:
         if self.failure is not None:
@@ -86,6 +94,14 @@ def could_not_start(number: int, stage: str, detail: str = "", why: str = "") ->
     about = f" {detail}" if detail else ""
     reason = f"cannot start: {stage}{about}: {why or os.strerror(number).lower()}"
     return {"kind": "could_not_start", "stage": stage, "errno": number, "reason": reason}
+
+
+def failed(error: OSError, stage: str) -> dict[str, Any]:
+    """The same for what was raised. stage: with what it is about behind ": "."""
+    stage, _, about = stage.partition(": ")
+    number = error.errno or 0
+    why = error.strerror if error.strerror != os.strerror(number) else ""
+    return could_not_start(number, stage, about, why or "")
 
 
 def started(run: str, birth: list[Any]) -> Notice:

@@ -28,7 +28,7 @@ Found = dict[int, int]
 class Search:
     """mains: main processes not reaped yet. problem: why there are no cgroups."""
 
-    def __init__(self, runs: dict[str, Run], mains: dict[int, Run], problem: str) -> None:
+    def __init__(self, runs: Mapping[str, Run], mains: dict[int, Run], problem: str) -> None:
         self.owners: dict[int, set[Run]] = {}
         self._left: dict[Run, set[int]] = {}
         self._runs = runs
@@ -39,7 +39,7 @@ class Search:
         """Nothing for a run as a whole."""
         return {"files": [], "problem": self._problem}
 
-    def put(self, run: str, egress: str) -> None:
+    def put(self, run: str, egress: str, within: str = "") -> None:
         """Nowhere."""
 
     def where(self, run: str) -> str:

@@ -119,10 +119,11 @@ class Spawner:
         env = {os.fsencode(key): os.fsencode(value) for key, value in request["env"].items()}
         for path in request["env_files"]:
             yield f"environment file: {path}"
-            read_environment(path, env, request["env"])
+            read_environment(path, env, request["env"].keys() - set(request["env_defaults"]))
         yield "secrets"  # only here the environment is complete
         tell_secrets(report, guessed(env) if request["log"]["redact"] else ())
-        env[b"RDAGENTD_RUN"], env[b"RDAGENTD_WORKER"] = request["run"].encode(), request["worker"].encode()
+        of = str(request.get("of", request["run"]))  # an assistant is of another run, or of none
+        env[b"RDAGENTD_RUN"], env[b"RDAGENTD_WORKER"] = of.encode(), request["worker"].encode()
         argv = [os.fsencode(word) for word in request["argv"]]
         if request["sandbox"]:
             yield "isolation: " + NEEDS

@@ -21,8 +21,8 @@ class Tree(Protocol):
     def enforces(self) -> dict[str, Any]:
         """`files`: what of FILES a run can be given, and `problem`: why it is not more, if it is not."""
 
-    def put(self, run: str, egress: str) -> None:
-        """A run is to be among those of a class of egress; "" for none."""
+    def put(self, run: str, egress: str, within: str = "") -> None:
+        """A run is to be among those of a class of egress; "" for none. within: another run, of which it is to be a part."""
 
     def where(self, run: str) -> str:
         """The place of a run that the next executor will look at, if this one dies; "" for none."""

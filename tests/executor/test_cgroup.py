@@ -190,3 +190,24 @@ def test_cgroups_of_killed_executors_are_removed(executor: Executor, tmp_path: P
     assert [notice["kind"] for notice in executor.client.ask("hello", "hello")["exits"]] == ["lost"]
     assert not home.exists() or place_of(executor.pid).parent == home
     assert os.path.isdir(place_of(executor.pid))
+
+
+@needs_root
+def test_the_home_of_an_executor_that_lives_in_another_pid_namespace_stays(executor: Executor) -> None:
+    own = place_of(executor.pid).parent.parent
+    homes = [own / f"rdagentd-{number}" for number in (99999998, 99999999)]
+    with subprocess.Popen(["sleep", "1000"]) as stranger:
+        try:
+            for home in homes:
+                (home / "executor").mkdir(parents=True)
+            (homes[0] / "executor" / "cgroup.procs").write_text(str(stranger.pid))
+            executor.kill()
+            executor.start()
+            assert [home.exists() for home in homes] == [True, False]
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
+            stranger.wait()
+            for home in homes:
+                for place in (home / "executor", home):
+                    place.rmdir() if place.exists() else None

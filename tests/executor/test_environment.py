@@ -32,7 +32,7 @@ from rdagentd.executor.environment import MAX_FILE, read_environment
 def test_values(tmp_path: Path, text: bytes, value: bytes) -> None:
     (tmp_path / "env").write_bytes(text)
     env = {b"X": b"known"}
-    read_environment(str(tmp_path / "env"), env, {"X": ""})
+    read_environment(str(tmp_path / "env"), env, {"X"})
     assert env == {b"X": b"known", b"A": value}
 
 
@@ -40,20 +40,20 @@ def test_values(tmp_path: Path, text: bytes, value: bytes) -> None:
 def test_what_is_no_line(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "env").write_bytes(b"OK=1\n" + text)
     with pytest.raises(ValueError, match="line 2 is not KEY=value"):
-        read_environment(str(tmp_path / "env"), {}, {})
+        read_environment(str(tmp_path / "env"), {}, ())
 
 
 def test_what_is_fixed_stays(tmp_path: Path) -> None:
     (tmp_path / "env").write_text("A=1\nB=${A}\n")
     env = {b"A": b"fixed"}
-    read_environment(str(tmp_path / "env"), env, {"A": "fixed"})
+    read_environment(str(tmp_path / "env"), env, {"A"})
     assert env == {b"A": b"fixed", b"B": b"fixed"}
 
 
 def test_size_and_kind(tmp_path: Path) -> None:
     (tmp_path / "env").write_bytes(b"#" * (MAX_FILE + 1))
     with pytest.raises(ValueError, match="larger than"):
-        read_environment(str(tmp_path / "env"), {}, {})
+        read_environment(str(tmp_path / "env"), {}, ())
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(OSError, match="Invalid argument"):
-        read_environment(str(tmp_path / "fifo"), {}, {})
+        read_environment(str(tmp_path / "fifo"), {}, ())

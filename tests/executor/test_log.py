@@ -52,6 +52,31 @@ def test_every_byte_is_kept(executor: Executor) -> None:
     assert executor.log() == bytes(range(256)) * 4096
 
 
+def test_it_is_known_when_a_run_last_wrote(executor: Executor) -> None:
+    """Also to an executor that takes the place of another."""
+    assert executor.client is not None
+
+    def active(run: str) -> float:
+        executor.client.send("usage", runs=[run])
+        return executor.client.wait("usage")["runs"][run]["active"]
+
+    silent = executor.spawn("sleep", "1000", worker="silent")
+    executor.client.wait("started", run=silent)
+    assert active(silent) == 0
+    before = time.time()
+    run = executor.spawn("sh", "-c", "echo one; sleep 1000")
+    lines_of(executor, 1)
+    wrote = active(run)
+    assert before - 0.001 <= wrote <= time.time()
+    executor.client.send("reexec")
+    assert executor.client.closed()
+    executor.connect()
+    assert abs(active(run) - wrote) < 0.1, "as the file system has it"
+    for one in (run, silent):
+        executor.client.send("kill", run=one)
+        executor.client.wait("exited", run=one)
+
+
 def test_silence_leaves_nothing(executor: Executor) -> None:
     executor.run("true")
     assert list(executor.logs.iterdir()) == []

@@ -64,7 +64,7 @@ def test_systemd_is_told_when_it_listens_and_after_each_replacement(idle: Execut
         assert manager.recv(4096) == b"READY=1"
         idle.connect()
         idle.run("env")
-        assert b"NOTIFY_SOCKET" not in idle.log()
+        assert f"NOTIFY_SOCKET={tmp_path / 'notify'}\n".encode() not in idle.log(), "it is given its own"
 
 
 def test_an_abstract_socket_is_told_too(idle: Executor) -> None:
@@ -87,6 +87,12 @@ def test_two_executors(executor: Executor) -> None:
     assert done.returncode == 1
     assert f"cannot start: process {executor.pid} holds".encode() in done.stderr
     executor.client.ask("ping", "pong")
+
+
+def test_it_tells_what_it_uses_itself(executor: Executor) -> None:
+    assert executor.client is not None
+    pong = executor.client.ask("ping", "pong")
+    assert 0 < pong["cpu"] < 60 and 1 << 20 < pong["memory"] < 1 << 30
 
 
 def test_a_lock_of_a_dead_one_does_not_matter(executor: Executor) -> None:

@@ -122,7 +122,8 @@ def test_another_user_can_open_the_output_too(executor: Executor) -> None:
 def test_environment_is_what_was_asked_for(executor: Executor) -> None:
     told = tell(executor, "ä b", "", env={"A": "ünï $A", "EMPTY": ""}, run="r1")
     told["env"].pop("LC_CTYPE", None)  # python sets it for itself
-    assert told["env"] == {"A": "ünï $A", "EMPTY": "", "RDAGENTD_RUN": "r1", "RDAGENTD_WORKER": "w"}
+    given = {"RDAGENTD_RUN": "r1", "RDAGENTD_WORKER": "w", "NOTIFY_SOCKET": f"{executor.state}/notify/r1/socket"}
+    assert told["env"] == {"A": "ünï $A", "EMPTY": "", **given}
     assert told["argv"] == ["ä b", ""]
 
 
@@ -143,6 +144,13 @@ def test_environment_files(executor: Executor, tmp_path: Path) -> None:
     (tmp_path / "b").write_text('B=2\n# no\nD="${A}-${B}"\n')
     told = tell(executor, env={"A": "spec"}, env_files=[str(tmp_path / "a"), str(tmp_path / "b")])
     assert {key: told["env"].get(key) for key in "ABCD"} == {"A": "spec", "B": "2", "C": "$x", "D": "spec-2"}
+
+
+def test_environment_files_are_over_what_the_user_has_by_default(executor: Executor, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("PATH=${PATH}:/of/file\nLANG=xx\n")
+    env = {"PATH": os.environ["PATH"], "LANG": "C"}
+    told = tell(executor, env=env, env_files=[str(tmp_path / "a")], env_defaults=["PATH"])
+    assert (told["env"]["PATH"], told["env"]["LANG"]) == (os.environ["PATH"] + ":/of/file", "C")
 
 
 @needs_root
