@@ -29,7 +29,8 @@ def end(engine: Engine, run: str, belongings: Belongings | None, parent: str | N
 
     def finish(number: str) -> None:
         _do(engine, "POST", f"/containers/{number}/stop?t={grace}", PATIENCE + grace)
-        _do(engine, "DELETE", f"/containers/{number}?force=1&v=1")
+        if _do(engine, "DELETE", f"/containers/{number}?force=1&v=1") == 409:  # who started it is removing it already
+            _do(engine, "POST", f"/containers/{number}/wait?condition=removed")
 
     ended: set[str] = set()
     for _ in range(ROUNDS):
@@ -93,13 +94,14 @@ def _query(filters: _States) -> str:
     return quote(document.write(dict(filters)).decode(), safe="")
 
 
-def _do(engine: Engine, method: str, path: str, patience: float = PATIENCE) -> None:
-    """404: gone; 409: in that state already, or on its way. Anything else is a fault."""
+def _do(engine: Engine, method: str, path: str, patience: float = PATIENCE) -> int:
+    """The status. 404: gone; 409: in that state already, or on its way. Anything else is a fault."""
     status, body = engine.request(method, path, patience=patience)
     if status not in (404, 409):
         engine.read(method, path, status, body)
+    return status
 
 
-def _each(what: Callable[[str], None], things: Iterable[str]) -> None:
+def _each(what: Callable[[str], object], things: Iterable[str]) -> None:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(what, things))

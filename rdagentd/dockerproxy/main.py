@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import signal
-import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from rdagentd.dockerproxy import control
 from rdagentd.dockerproxy.proxy import Proxy
 from rdagentd.dockerproxy.served import passable
 from rdagentd.dockerproxy.streams import shut
+from rdagentd.journal import start_logging
 
 STACK = 512 << 10
 """Bytes of stack for each of many threads."""
@@ -22,7 +22,7 @@ STACK = 512 << 10
 def main(arguments: Sequence[str]) -> int:
     """Serves until SIGTERM; returns the exit code."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    start_logging("rdagentd-docker-proxy")
     threading.stack_size(STACK)
     try:
         passable(options.runtime_dir)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
-from rdagentd.drivers.base import Driver, Listener
+from rdagentd.drivers.base import Assisted, Driver, Errand, Listener
 from rdagentd.drivers.limits import Unmet
 from rdagentd.model.spec import Spec
+from rdagentd.model.worker import Worker
 
 
 class Process(Driver, Protocol):
@@ -35,6 +36,10 @@ class Around:
     def grew(self, worker: str, stream: str, end: int) -> None:
         """The log that was watched has grown."""
         self._listener.grew(worker, stream, end)
+
+    def told(self, worker: str, run: str, fields: Mapping[str, str]) -> None:
+        """What a run tells of itself."""
+        self._listener.told(worker, run, fields)
 
     def noted(self, worker: str, kind: str, text: str) -> None:
         """Something for the worker's story."""
@@ -65,6 +70,10 @@ class Around:
     def usage(self, runs: Sequence[str]) -> Coroutine[Any, Any, Mapping[str, Mapping[str, Any]]]:
         """What the processes of these runs use now."""
         return self.process.usage(runs)
+
+    def assist(self, worker: Worker, errand: Errand) -> Coroutine[Any, Any, Assisted]:
+        """Have a command done as the worker's user."""
+        return self.process.assist(worker, errand)
 
     def facts(self) -> Mapping[str, Any] | None:
         """pid and version of the executor."""

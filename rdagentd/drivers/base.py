@@ -21,7 +21,7 @@ from rdagentd.model.worker import Worker
 class HeldRun:
     """A run that the driver holds. pid is None while its start is under way; at: seconds since the epoch.
 
-    container: id of its container, None for a process.
+    container: id of its container, None for a process. told: what it told on its NOTIFY_SOCKET, of each field the last value.
     """
 
     worker: str
@@ -32,11 +32,14 @@ class HeldRun:
     frozen: bool = False
     log: Mapping[str, int] = Factory(dict)
     container: str | None = None
+    told: Mapping[str, str] = Factory(dict)
 
 
 @frozen
 class EndedRun:
-    """The end of a run, told until it is acknowledged. started: how it began, None if it did not or nobody knows."""
+    """The end of a run, told until it is acknowledged. started: how it began, None if it did not or nobody knows. told: as in
+    HeldRun.
+    """
 
     worker: str
     run: str
@@ -45,6 +48,33 @@ class EndedRun:
     usage: Usage | None
     log: Mapping[str, int] = Factory(dict)
     started: HeldRun | None = None
+    told: Mapping[str, str] = Factory(dict)
+
+
+@frozen
+class Errand:
+    """What an assistant is to do: a command with the identity, the directory and the confinement of a worker.
+
+    timeout: in seconds, at most 3600, after which all of it is killed. most: bytes of its output, both streams in one, that are
+    wanted; at most 512 KiB. environment: beside that of the worker. snapshots: whether it gets $SNAPSHOTS_DIRECTORY, a
+    directory of the worker's that its runs are not told of.
+    """
+
+    command: Sequence[str]
+    timeout: float
+    most: int = 1 << 16
+    environment: Mapping[str, str] = Factory(dict)
+    snapshots: bool = False
+
+
+@frozen
+class Assisted:
+    """How an assistant ended: a code, a signal, or neither if it did not start. reason: why there is no answer, else ""."""
+
+    code: int | None = None
+    signal: str | None = None
+    output: bytes = b""
+    reason: str = ""
 
 
 class Listener(Protocol):
@@ -67,6 +97,9 @@ class Listener(Protocol):
 
     def grew(self, worker: str, stream: str, end: int) -> None:
         """The log that was watched has grown to `end`."""
+
+    def told(self, worker: str, run: str, fields: Mapping[str, str]) -> None:
+        """What a run tells on its NOTIFY_SOCKET, the oldest first; of each field the last value, at most ten times a second."""
 
     def noted(self, worker: str, kind: str, text: str) -> None:
         """Something for the worker's story that changes nothing."""
@@ -113,7 +146,11 @@ class Driver(Protocol):
 
     async def usage(self, runs: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         """What those of these runs that live use now: user, system (seconds), memory, memory_peak, read, written (bytes),
-        tasks, tasks_peak, each None if nobody knows, and log: {stream: end}."""
+        tasks, tasks_peak, each None if nobody knows, and log: {stream: end}. active: when it last wrote output, in seconds
+        since the epoch, 0 if it did not; missing where nobody knows."""
+
+    async def assist(self, worker: Worker, errand: Errand) -> Assisted:
+        """Have a command done as the worker's user, within the limits of its run if it has one that lives. Raises nothing."""
 
     def facts(self) -> Mapping[str, Any] | None:
         """pid and version of what is behind it; None while it cannot be reached."""

@@ -17,12 +17,13 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from rdagentd.drivers import docker_options as options
-from rdagentd.drivers.base import EndedRun, HeldRun
+from rdagentd.drivers.base import Assisted, EndedRun, Errand, HeldRun
 from rdagentd.drivers.docker_engine import Engine, EngineAwayError, EngineRefusedError, connect, cursor, now_cursor
 from rdagentd.drivers.docker_log import LogHome, RunLog
 from rdagentd.drivers.docker_ports import Ports, is_conflict
@@ -64,6 +65,9 @@ class Waits:
 _RETRY = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds between attempts to connect; the last one repeats."""
 
+_SOON = 5.0
+"""Seconds that the executor may take for the sockets of all runs."""
+
 _DEADLY = frozenset({"SIGTERM", "SIGINT", "SIGQUIT", "SIGKILL", "SIGHUP"})
 """Signals that end a run whose container did not begin yet, as they would end a process that did nothing about them."""
 
@@ -76,10 +80,23 @@ class Listener(Protocol):
     def started(self, run: HeldRun) -> None: ...
     def ended(self, run: EndedRun) -> None: ...
     def grew(self, worker: str, stream: str, end: int) -> None: ...
+    def told(self, worker: str, run: str, fields: Mapping[str, str]) -> None: ...
     def noted(self, worker: str, kind: str, text: str) -> None: ...
 
 
 Evict = Callable[[str], Awaitable[int | None]]
+Channels = Callable[[Mapping[str, str]], Awaitable[Mapping[str, Mapping[str, Any]]]]
+
+
+async def _no_channels(runs: Mapping[str, str]) -> Mapping[str, Mapping[str, Any]]:
+    return {}
+
+
+_TOO_LATE, _NO_PROGRAM = 124, 126
+"""Exit codes of commands that have none: as timeout(1) and the shell have them."""
+
+_NOT_NOW = 409
+"""Status of a refusal because of the state of the container: it is paused, or over."""
 
 
 class CannotStartError(Exception):
@@ -95,7 +112,7 @@ class _Run:
     """A run that the engine has, or is being asked for. What is done to it is done one after the other: `lock` is fair.
 
     ending: the signal that is to end it, once one was sent; code: what the engine's events said about its end; oom: they said
-    that memory ran out.
+    that memory ran out. stuck: a command in it that did not end in time, "" if there is none.
     """
 
     worker: str
@@ -104,6 +121,7 @@ class _Run:
     started: HeldRun | None = None
     ended: EndedRun | None = None
     ending: str | None = None
+    stuck: str = ""
     code: int | None = None
     log: RunLog | None = None
     pull: asyncio.Task[None] | None = None
@@ -117,16 +135,26 @@ class DockerDriver:
     """Speaks to the engine at `socket`. home: directory for logs and the identity; ports: those of the host to lease.
 
     evict: kills what is left of a container without the engine, and says how many processes it found; None if it cannot.
+    channels: has a NOTIFY_SOCKET for each of these runs (with their workers) and for no others: `path` of the directory to
+    mount, and what was `told` there; empty if it cannot.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917
-        self, socket: str, home: Path, listener: Listener, ports: range, evict: Evict, waits: Waits = Waits()
+        self,
+        socket: str,
+        home: Path,
+        listener: Listener,
+        ports: range,
+        evict: Evict,
+        waits: Waits = Waits(),
+        channels: Channels = _no_channels,
     ) -> None:
         self.logs = LogHome(home / "logs")
         self._socket = socket
         self._home = home
         self._listener = listener
         self._evict = evict
+        self._channels = channels
         self._waits = waits
         self._ports = Ports(ports)
         self._engine: Engine | None = None
@@ -213,6 +241,11 @@ class DockerDriver:
                 held.append(self._held(run, state))
                 waiting += [run] if state.is_waiting else []
         self._engine, self._runs, self._since, self._trouble = engine, runs, 0.0, ""
+        told = {run: channel["told"] for run, channel in (await self._have_channels()).items()}
+        held, ended = (
+            [evolve(one, told=told.get(one.run, {})) for one in held],
+            [evolve(one, told=told.get(one.run, {})) for one in ended],
+        )
         self._listener.connected(str(engine.facts.get("ID", "")), held, ended)
         for run in waiting:
             self._do(run, self._go_on(run))
@@ -225,6 +258,28 @@ class DockerDriver:
                 self._heard(engine, event)
             else:
                 self._silent(engine, "it closed the connection")
+
+    async def _have_channels(self) -> Mapping[str, Mapping[str, Any]]:
+        """The sockets on which our runs tell of themselves, and what they told."""
+        runs = {run.id: run.worker for run in self._runs.values()}
+        try:
+            return await asyncio.wait_for(self._channels(runs), _SOON)
+        except TimeoutError:  # an executor that hangs is to hold up no container
+            return {}
+
+    async def _told(self, run: _Run) -> Mapping[str, str]:
+        told: Mapping[str, str] = (await self._have_channels()).get(run.id, {}).get("told", {})
+        return told
+
+    def executor_came(self) -> None:
+        """Whoever has the sockets is there, perhaps anew: what runs has its own again."""
+        if self._engine is not None:
+            self._in_background(self._hear_again())
+
+    async def _hear_again(self) -> None:
+        for run, channel in (await self._have_channels()).items():
+            if run in self._runs:
+                self._listener.told(self._runs[run].worker, run, channel["told"])
 
     async def _known(self, state: State) -> _Run:
         run = _Run(state.labels.get(labels.WORKER, ""), state.labels.get(labels.RUN, ""), state.container)
@@ -362,6 +417,30 @@ class DockerDriver:
         """For nothing."""
         return None
 
+    async def assist(self, worker: Worker, errand: Errand) -> Assisted:
+        """Have a command done in the worker's container. One that does not end in time stays, as the engine cannot end it;
+        until it has ended there is no other."""
+        run = self._runs.get(worker.run.id) if worker.run is not None else None
+        if self._engine is None or run is None or run.container is None:
+            return Assisted(reason="its container does not run, or the Docker engine cannot be reached")
+        try:
+            return await self._execute(self._engine, run, run.container, errand)
+        except EngineAwayError as error:
+            return Assisted(reason=f"the Docker engine does not answer: {error}")
+        except EngineRefusedError as error:
+            return Assisted(None if error.status == _NOT_NOW else _NO_PROGRAM, reason=str(error))
+
+    async def _execute(self, engine: Engine, run: _Run, container: str, errand: Errand) -> Assisted:
+        if run.stuck and await engine.is_executing(run.stuck):
+            return Assisted(_TOO_LATE, reason="the one before goes on in the container, beyond its time")
+        made, code, output = await engine.execute(
+            container, errand.command, errand.environment, errand.timeout, errand.most
+        )
+        run.stuck = made if code is None else ""
+        if code is None:
+            return Assisted(_TOO_LATE, output=output, reason=f"it did not end within {errand.timeout:g} s")
+        return Assisted(code, output=output)
+
     async def usage(self, runs: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         """As the engine counts it. What is not answered is not known."""
         engine = self._engine
@@ -374,6 +453,21 @@ class DockerDriver:
             for run, stats in zip(known, told, strict=True)
             if not isinstance(stats, BaseException)
         }
+
+    def leased(self, run: str) -> Sequence[int]:
+        """The ports of the host at which those of its container are reached, in the order of `container.ports`."""
+        return self._ports.leases().get(run, ())
+
+    async def health(self, run: str) -> Mapping[str, Any] | None:
+        """What the engine says about the HEALTHCHECK of a run's image, `{}` if it has none; None if it does not answer."""
+        engine, known = self._engine, self._runs.get(run)
+        if engine is None or known is None or known.container is None:
+            return None
+        try:
+            told = await engine.inspect(known.container)
+        except (EngineAwayError, EngineRefusedError):
+            return None
+        return None if told is None else told["State"].get("Health") or {}
 
     def ping(self) -> None:
         """Nothing: the pulse is felt here."""
@@ -473,8 +567,11 @@ class DockerDriver:
             await self._go_on(run)
             return
         await self._have_image(engine, run, spec.container.image, spec.container.pull)
+        channel = (await self._have_channels()).get(run.id, {}).get("path")
+        if channel is None and spec.watchdog is not None:
+            raise CannotStartError(could_not_start("notify socket", "the executor, which has it, cannot be reached"))
         while True:
-            config = self._config(engine, run, worker)
+            config = self._config(engine, run, worker, channel)
             try:
                 made = await engine.create(name, config)
             except EngineRefusedError as error:
@@ -495,7 +592,7 @@ class DockerDriver:
                 if not is_conflict(str(error)) or not self._ports.refused(run.id):
                     raise CannotStartError(could_not_start("container", str(error))) from None
 
-    def _config(self, engine: Engine, run: _Run, worker: Worker) -> dict[str, Any]:
+    def _config(self, engine: Engine, run: _Run, worker: Worker, channel: str | None) -> dict[str, Any]:
         spec = worker.spec
         assert spec.container is not None
         lacking = [limit.text for limit in self.unmet(spec) if limit.required]
@@ -511,7 +608,8 @@ class DockerDriver:
             raise CannotStartError(could_not_start("ports", f"no free port is left of {self._ports} (docker.ports)"))
         for port, leased in zip(wanted, ports, strict=True):
             self._listener.noted(run.worker, "port", f"port {port} is reached at {options.LOOPBACK}:{leased}")
-        return options.container_config(worker, f"{who.uid}:{who.gid}", self._identity, engine.facts, ports)
+        user = f"{who.uid}:{who.gid}"
+        return options.container_config(worker, user, self._identity, engine.facts, ports, channel)
 
     async def _have_image(self, engine: Engine, run: _Run, image: str, pull: Pull) -> None:
         if pull is not Pull.ALWAYS and await engine.has_image(image):
@@ -679,12 +777,12 @@ class DockerDriver:
     async def _end(self, engine: Engine, run: _Run, state: State | None) -> None:
         if state is None:
             await asyncio.to_thread(_finish, run)
-            self._tell_end(run, self._ended(run, gone(run.code)))
+            self._tell_end(run, self._ended(run, gone(run.code)), await self._told(run))
         else:
-            self._tell_end(run, await self._settled(engine, run, state))
+            self._tell_end(run, await self._settled(engine, run, state), await self._told(run))
 
-    def _tell_end(self, run: _Run, ended: EndedRun) -> None:
-        run.ended = ended
+    def _tell_end(self, run: _Run, ended: EndedRun, told: Mapping[str, str] = MappingProxyType({})) -> None:
+        run.ended = ended = evolve(ended, told=told)
         if run.log is not None:
             run.log.close()
         self._listener.ended(ended)
@@ -717,6 +815,7 @@ class DockerDriver:
     async def _remove(self, run: _Run) -> None:
         if run.container is not None:
             await self._there().remove(run.container)
+        await self._have_channels()  # without it
 
 
 def _finish(run: _Run) -> None:

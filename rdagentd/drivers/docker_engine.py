@@ -9,9 +9,10 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from rdagentd.drivers.docker_options import HOST
@@ -31,7 +32,16 @@ _SILENCE = 120.0
 _REMEMBERED = 256
 """Events that an engine keeps in memory (moby, daemon/events)."""
 
+_EXECUTIONS = 32
+"""Commands in containers at one time; each takes a thread, at most as long as it may last."""
+
 _PIECE = 64 << 10
+
+_SOON = 0.02
+"""Seconds between two looks whether a command that has closed its output has ended."""
+
+_HEADER = 8
+"""Bytes before each piece of output, of which the last four are its length (POST /containers/ID/attach)."""
 
 _FOLLOWED = 64
 """Containers whose output is followed at one time; each takes a thread."""
@@ -66,6 +76,7 @@ class Engine:
         self._calls = ThreadPoolExecutor(_CALLS, "docker")
         self._pulls = ThreadPoolExecutor(_PULLS, "docker-pull")
         self._follow = ThreadPoolExecutor(_FOLLOWED, "docker-log")
+        self._executions = ThreadPoolExecutor(_EXECUTIONS, "docker-exec")
         self._events: Any = None
         self._closed = False
 
@@ -140,6 +151,46 @@ class Engine:
             return dict(reply.json())
 
         return await self._call(ask)
+
+    async def execute(
+        self, container: str, command: Sequence[str], environment: Mapping[str, str], timeout: float, most: int
+    ) -> tuple[str, int | None, bytes]:
+        """Runs a command in a container: its id, its exit code, and the first `most` bytes of its output.
+
+        No code: it did not end within `timeout` seconds. The engine has no way to end it, so it may be there for ever.
+        """
+        what = partial(self._execute, container, list(command), dict(environment), timeout, most)
+        return await self._threaded(self._executions, what, timeout + 2 * self._patience)
+
+    def _execute(
+        self, container: str, command: list[str], environment: dict[str, str], timeout: float, most: int
+    ) -> tuple[str, int | None, bytes]:
+        client, deadline = self._client, time.monotonic() + timeout
+        made: str = client.exec_create(container, command, environment=environment)["Id"]
+        url = f"{client.base_url}/v{client.api_version}/exec/{made}/start"
+        output = b""
+        try:
+            with client.post(url, json={"Detach": False, "Tty": False}, stream=True, timeout=timeout) as reply:
+                if reply.status_code >= 400:
+                    raise EngineRefusedError(reply.status_code, _message(reply.text))
+                for data in reply.raw.stream(_HEADER):  # no more than surely comes: it waits for as much
+                    output += data
+                    if len(output) >= 2 * most or time.monotonic() > deadline:
+                        break
+        except Exception as error:
+            if "timed out" not in str(error):
+                raise
+        while (told := client.exec_inspect(made))["Running"] and time.monotonic() < deadline:
+            time.sleep(_SOON)  # it has closed its output, and tells its end by no event that says whose it is
+        return made, None if told["Running"] else told["ExitCode"], _joined(output)[:most]
+
+    async def is_executing(self, execution: str) -> bool:
+        """Whether a command goes on."""
+        try:
+            told = await self._call(lambda: self._client.exec_inspect(execution))
+        except EngineRefusedError:
+            return False
+        return bool(told["Running"])
 
     # --- images -------------------------------------------------------------------------------------------------------
 
@@ -241,7 +292,7 @@ class Engine:
     def close(self) -> None:
         """Lets go; what is under way in threads ends by its own deadline."""
         self._closed = True
-        for pool in (self._calls, self._pulls, self._follow):
+        for pool in (self._calls, self._pulls, self._follow, self._executions):
             pool.shutdown(wait=False, cancel_futures=True)
         if self._events is not None:
             threading.Thread(
@@ -311,6 +362,15 @@ def _innermost(error: BaseException) -> str:
 def _close(stream: Any) -> None:
     with suppress(Exception):
         stream.close()
+
+
+def _joined(stream: bytes) -> bytes:
+    """The output in a stream of pieces; of the last one what is there."""
+    output = b""
+    while len(stream) > _HEADER:
+        end = _HEADER + int.from_bytes(stream[4:_HEADER], "big")
+        output, stream = output + stream[_HEADER:end], stream[end:]
+    return output
 
 
 def _message(text: str) -> str:

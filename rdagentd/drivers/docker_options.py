@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rdagentd.drivers.limits import Unmet
+from rdagentd.drivers.watchdog import watchdog_variables
 from rdagentd.model.container import Container, Network
 from rdagentd.model.requests import Requests
 from rdagentd.model.spec import Limits, Log, Rlimit, Spec, Stop
@@ -36,6 +37,9 @@ _CALLED = {"cpu_time": "cpu"}
 """Limits whose name differs from the engine's."""
 
 _LOG_CONFIG = {"Type": "json-file", "Config": {"max-size": "100m", "max-file": "3"}}
+
+NOTIFY = "/run/rdagentd/notify"
+"""Directory in a container in which the socket is on which it tells of itself."""
 
 CAPABLE = {
     "memory": "MemoryLimit",
@@ -67,10 +71,16 @@ def unmet(limits: Limits, facts: Mapping[str, Any]) -> list[Unmet]:
     return found
 
 
-def container_config(
-    worker: Worker, user: str, identity: str, facts: Mapping[str, Any], ports: Sequence[int]
+def container_config(  # noqa: PLR0913, PLR0917
+    worker: Worker,
+    user: str,
+    identity: str,
+    facts: Mapping[str, Any],
+    ports: Sequence[int],
+    channel: str | None = None,
 ) -> dict[str, Any]:
     """The body of POST /containers/create. user: as it is to be inside; ports: of the host, one for each port of the spec.
+    channel: directory of the host with its NOTIFY_SOCKET, None if it gets none.
 
     Of its ports a run is told by variables: RDAGENTD_PORT_8501 is the port of the host by which its own 8501 is reached.
     """
@@ -82,6 +92,9 @@ def container_config(
         for port, number in zip(container.ports, ports, strict=True)
     }
     environment = {**spec.environment, "RDAGENTD_WORKER": worker.name, "RDAGENTD_RUN": run.id, **leased}
+    environment |= watchdog_variables(spec)
+    if channel is not None:
+        environment["NOTIFY_SOCKET"] = f"{NOTIFY}/socket"
     config: dict[str, Any] = {
         "Image": container.image,
         "User": container.user if container.user is not None else user,
@@ -94,7 +107,7 @@ def container_config(
             PORTS: ",".join(map(str, ports)),
             **({REDACT: "=".join(name for name, _ in secrets_in(spec))} if spec.log.redact else {}),
         },
-        "HostConfig": _host_config(container, spec.limits, facts, ports) | _gpus(run.holds),
+        "HostConfig": _host_config(container, spec.limits, facts, ports, channel) | _gpus(run.holds),
         **_stop(spec.stop),
         "ExposedPorts": {port: {} for port in container.ports},
         "AttachStdout": False,
@@ -111,8 +124,10 @@ def container_config(
 
 
 def _host_config(
-    container: Container, limits: Limits, facts: Mapping[str, Any], ports: Sequence[int]
+    container: Container, limits: Limits, facts: Mapping[str, Any], ports: Sequence[int], channel: str | None
 ) -> dict[str, Any]:
+    mounts = [_mount(volume) for volume in container.volumes]
+    mounts += [] if channel is None else [{"Type": "bind", "Source": channel, "Target": NOTIFY, "ReadOnly": True}]
     config: dict[str, Any] = {
         "NetworkMode": container.network.value,
         "RestartPolicy": {"Name": "no"},  # we restart
@@ -122,7 +137,7 @@ def _host_config(
         "SecurityOpt": ["no-new-privileges"] if container.no_new_privileges else [],
         "ReadonlyRootfs": container.read_only,
         "Init": container.init,
-        "Mounts": [_mount(volume) for volume in container.volumes],
+        "Mounts": mounts,
         "Ulimits": _ulimits(limits),
         **_cgroup(limits, facts),
     }

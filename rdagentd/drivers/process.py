@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import secrets
 import signal as signals
 import socket
 import struct
@@ -15,10 +16,12 @@ from typing import Any, cast
 from attrs import fields
 
 from rdagentd import __version__
-from rdagentd.drivers.base import EndedRun, HeldRun, Listener
+from rdagentd.drivers.base import Assisted, EndedRun, Errand, HeldRun, Listener
 from rdagentd.drivers.identity import Identity, UnknownUserError, identify
 from rdagentd.drivers.limits import Unmet, cgroup_values, unmet
 from rdagentd.drivers.sandbox import sandbox
+from rdagentd.drivers.watchdog import watchdog_variables
+from rdagentd.model.checkpoints import filled
 from rdagentd.model.directories import CacheDirectory
 from rdagentd.model.requests import Requests
 from rdagentd.model.run import Exit, ExitKind, Usage
@@ -27,6 +30,7 @@ from rdagentd.model.spec import Limits, Rlimit, Spec
 from rdagentd.model.worker import Worker
 from rdagentd.protocol import frames
 from rdagentd.protocol.egress import class_of
+from rdagentd.protocol.segments import STREAMS
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +47,12 @@ _NO_CGROUP = {"files": (), "problem": "the executor is of an earlier version; re
 
 _AT_ONCE = 64
 """Runs whose usage is asked for in one request, so that the executor is not kept from its logs for long."""
+
+_ASSISTANTS = 64
+"""The executor has no more at a time: the others wait here."""
+
+_ANSWERED = ("usage", "evict", "ping", "channels")
+"""The operations that the executor answers one by one, in the order of the requests."""
 
 _RLIMITS = {
     "address_space": "RLIMIT_AS",
@@ -81,7 +91,12 @@ class ProcessDriver:
         self._attempt = 0
         self._uid = -1
         self._enforced: Mapping[str, Any] = _NO_CGROUP
-        self._asked: dict[str, deque[asyncio.Future[Mapping[str, Any]]]] = {"usage": deque(), "evict": deque()}
+        self._hears = False
+        self._asked: dict[str, deque[asyncio.Future[Mapping[str, Any]]]] = {op: deque() for op in _ANSWERED}
+        self._room = asyncio.Semaphore(_ASSISTANTS)
+        self._watched: dict[tuple[str, str], int] = {}
+        self._errands: dict[str, asyncio.Future[Assisted]] = {}
+        self._name, self._count = secrets.token_hex(4), 0
         self._task: asyncio.Task[None] | None = None
         self._stalls: Mapping[str, int] = {}
         self.on_pressure: Callable[[], None] = lambda: None
@@ -138,9 +153,12 @@ class ProcessDriver:
         if self._link is not link:
             return
         known, self._link, self._hello = self._hello is not None, None, None
+        self._watched.clear()
         for op, asked in self._asked.items():
             while asked:
                 self._answer(op, {})
+        for errand in list(self._errands):
+            self._assisted(errand, Assisted(reason=f"the executor cannot be reached: {reason}"))
         if self._closing:
             self.on_left()
             return
@@ -164,6 +182,8 @@ class ProcessDriver:
             )
             return
         lacking = [limit.text for limit in self.unmet(worker.spec) if limit.required]
+        if worker.spec.watchdog is not None and not self._hears:
+            lacking.append("watchdog: the executor is of an earlier version; restart rdagentd-executor.service")
         if lacking:
             self._refuse(worker, "limits", f"could not start: {'; '.join(lacking)}")
         else:
@@ -200,7 +220,9 @@ class ProcessDriver:
         self._send({"op": "ack", "run": run})
 
     def watch(self, worker: str, stream: str, offset: int) -> None:
-        """Tell once when the log's end is beyond offset."""
+        """Tell once when the log's end is beyond offset. The executor keeps one for each log: the lowest of all."""
+        offset = min(offset, self._watched.get((worker, stream), offset))
+        self._watched[worker, stream] = offset
         self._send({"op": "watch", "worker": worker, "stream": stream, "offset": offset})
 
     async def catch_up(self, worker: str) -> None:
@@ -229,6 +251,12 @@ class ProcessDriver:
         None if the executor cannot be asked."""
         return (await self._ask("evict", container=container)).get("found") if self._hello is not None else None
 
+    async def channels(self, runs: Mapping[str, str]) -> Mapping[str, Mapping[str, Any]]:
+        """Has sockets for these runs in containers (with their workers), and for no others: path of the directory to mount,
+        and what was told on it. Empty if the executor cannot be asked, or has none to give.
+        """
+        return (await self._ask("channels", runs=dict(runs))).get("runs", {}) if self._hello is not None else {}
+
     def _ask(self, op: str, **fields: Any) -> asyncio.Future[Mapping[str, Any]]:
         """The answer to come; those to one operation come in the order of the requests. Empty if there will be none."""
         answer: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
@@ -240,6 +268,33 @@ class ProcessDriver:
         answer = self._asked[op].popleft()
         if not answer.done():  # whoever asked may have gone away
             answer.set_result(message)
+
+    async def assist(self, worker: Worker, errand: Errand) -> Assisted:
+        """Have a command done as the worker's user; without an executor, and for an unknown user, the reason is told."""
+        try:
+            who = identify(worker.spec.user, worker.spec.group, worker.owner, self._uid)
+        except UnknownUserError as error:
+            return Assisted(reason=str(error))
+        self._count += 1
+        name = f"{self._name}-{self._count}"
+        async with self._room:
+            if self._hello is None:
+                return Assisted(reason="the executor cannot be reached")
+            self._errands[name] = asyncio.get_running_loop().create_future()
+            self._send(assist_message(worker, who, errand, name, self._enforced["files"]))
+            return await self._errands[name]
+
+    def _assisted(self, name: str, told: Assisted) -> None:
+        answer = self._errands.pop(name, None)  # None: of a daemon before us
+        if answer is not None and not answer.done():
+            answer.set_result(told)
+
+    async def own_usage(self) -> tuple[float, int] | None:
+        """CPU seconds and bytes of memory (resident) of the executor itself; None if it does not answer, or does not know."""
+        if self._hello is None:
+            return None
+        told = await self._ask("ping")
+        return (told["cpu"], told["memory"]) if "cpu" in told else None  # an earlier version says no more than pong
 
     def watch_pressure(self, stalls: Mapping[str, int]) -> None:
         """`on_pressure` is called when programs wait for a resource for so many microseconds in 10 seconds; `on_unseen` with
@@ -256,7 +311,8 @@ class ProcessDriver:
 
     def ping(self) -> None:
         """`on_pong` is called when the executor answers."""
-        self._send({"op": "ping"})
+        if self._hello is not None:
+            self._ask("ping")
 
     def leave(self) -> None:
         """Have the executor exit; `on_left` is called when it is gone. One that is only just being started is waited for."""
@@ -309,6 +365,7 @@ class ProcessDriver:
         self.workers = message.get("workers")
         self._hello, self._attempt = facts, 0
         self._enforced = message.get("cgroup", _NO_CGROUP)
+        self._hears = message.get("notify", False)
         self._listener.connected(epoch, runs, ended)
         if self._stalls:
             self.watch_pressure(self._stalls)
@@ -323,13 +380,27 @@ class ProcessDriver:
         self._listener.ended(ended_run(message))
 
     def _on_grew(self, message: dict[str, Any]) -> None:
+        self._watched.pop((message["worker"], message["stream"]), None)
         self._listener.grew(message["worker"], message["stream"], message["end"])
+
+    def _on_told(self, message: dict[str, Any]) -> None:
+        if message["fields"]:
+            self._listener.told(message["worker"], message["run"], message["fields"])
+        if message["trouble"]:
+            self._listener.noted(message["worker"], "notice", message["trouble"])
+
+    def _on_channels(self, message: dict[str, Any]) -> None:
+        self._answer("channels", message)
 
     def _on_usage(self, message: dict[str, Any]) -> None:
         self._answer("usage", message)
 
     def _on_evicted(self, message: dict[str, Any]) -> None:
         self._answer("evict", message)
+
+    def _on_assisted(self, message: dict[str, Any]) -> None:
+        told = Assisted(message["code"], message["signal"], message["output"], message["reason"])
+        self._assisted(message["id"], told)
 
     def _on_pressure(self, message: dict[str, Any]) -> None:
         self.on_pressure()
@@ -339,6 +410,7 @@ class ProcessDriver:
 
     def _on_pong(self, message: dict[str, Any]) -> None:
         self.on_pong()
+        self._answer("ping", message)
 
     def _on_refused(self, message: dict[str, Any]) -> None:
         log.warning("the executor refused %s: %s", message.get("op"), message.get("reason"))
@@ -348,6 +420,9 @@ class ProcessDriver:
             self.on_unseen(f"pressure on this host is not seen: {message.get('reason')}")
         if message.get("op") == "tend":
             self.on_tended({"worker": message.get("worker"), "problem": message.get("reason")})
+        if message.get("op") == "assist":  # an earlier version names none
+            for name in [message["id"]] if "id" in message else list(self._errands):
+                self._assisted(name, Assisted(reason=str(message.get("reason"))))
         if message.get("op") in self._asked:  # an earlier version
             self._answer(message["op"], {})
         if message.get("op") == "leave":  # asked again when the run that is still there has ended
@@ -357,6 +432,8 @@ class ProcessDriver:
         """frozen, thawed: as it was asked."""
 
     def _on_forgotten(self, message: dict[str, Any]) -> None:
+        for stream in STREAMS:
+            self._watched.pop((message["worker"], stream), None)
         self._listener.forgotten(message["worker"])
 
 
@@ -365,8 +442,11 @@ _NOTICES: dict[str, Callable[[ProcessDriver, dict[str, Any]], None]] = {
     "started": ProcessDriver._on_started,
     "exited": ProcessDriver._on_exited,
     "grew": ProcessDriver._on_grew,
+    "told": ProcessDriver._on_told,
+    "channels": ProcessDriver._on_channels,
     "usage": ProcessDriver._on_usage,
     "evicted": ProcessDriver._on_evicted,
+    "assisted": ProcessDriver._on_assisted,
     "pressure": ProcessDriver._on_pressure,
     "tended": ProcessDriver._on_tended,
     "pong": ProcessDriver._on_pong,
@@ -399,7 +479,12 @@ class _Link(asyncio.Protocol):
         except frames.FrameError as error:
             log.error("cannot understand the executor: %s; connecting again", error)
             self.close()
-        except (KeyError, TypeError, ValueError, AttributeError) as error:  # a notice with a field missing or wrong
+        except (
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+        ) as error:  # a field missing or wrong, or not asked for
             log.error("cannot understand the executor: %s: %s; connecting again", type(error).__name__, error)
             self.close()
 
@@ -429,14 +514,15 @@ def spawn_message(worker: Worker, who: Identity, files: Sequence[str] = ()) -> d
     spec, run = worker.spec, worker.run
     assert run is not None
     values = cgroup_values(spec.limits, files)
-    environment = {**who.environment, **spec.environment, **_gpus(run.holds)}
+    wished = {**spec.environment, **_gpus(run.holds), **watchdog_variables(spec)}
+    environment, defaults = {**who.environment, **wished}, sorted(who.environment.keys() - wished.keys())
     directories = [kind for kind in ("state", "cache") if getattr(spec, kind) is not None]
     options = sandbox(spec.isolation, environment, _own_directories(spec), run.id)
     return {
         "op": "spawn",
         "run": run.id,
         "worker": worker.name,
-        "argv": list(spec.command),
+        "argv": list(_command(worker)),
         "cwd": spec.directory or "/",
         "env": environment,
         "env_files": list(spec.environment_file),
@@ -458,7 +544,42 @@ def spawn_message(worker: Worker, who: Identity, files: Sequence[str] = ()) -> d
         **({"cgroup": values} if values else {}),
         **({"sandbox": options} if options else {}),
         **({"directories": directories} if directories else {}),
+        **({"env_defaults": defaults} if spec.environment_file else {}),
         **({"egress": class_of(ports)} if (ports := spec.isolation.egress) else {}),
+    }
+
+
+def _command(worker: Worker) -> tuple[str, ...]:
+    """Its own, or the one that goes on from the checkpoint which was chosen."""
+    spec, chosen = worker.spec, worker.run.checkpoint if worker.run else None
+    if chosen is None or spec.checkpoints is None or not spec.checkpoints.resume:
+        return spec.command
+    return filled(spec.checkpoints.resume, spec.directory or "/", chosen)
+
+
+def assist_message(
+    worker: Worker, who: Identity, errand: Errand, name: str, files: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The executor's `assist`: whatever confines a run of the worker holds for it too."""
+    spec, run = worker.spec, worker.run.id if worker.run and not worker.run.exit else None
+    environment = {**who.environment, **spec.environment, **errand.environment}
+    return {
+        "op": "assist",
+        "id": name,
+        "run": run,
+        "worker": worker.name,
+        "argv": list(errand.command),
+        "cwd": spec.directory or "/",
+        "env": environment,
+        "uid": who.uid,
+        "gid": who.gid,
+        "groups": who.groups,
+        "cgroup": cgroup_values(spec.limits, files),
+        "sandbox": sandbox(spec.isolation, environment, _own_directories(spec), run or ""),
+        "egress": class_of(ports) if (ports := spec.isolation.egress) else "",
+        "timeout": errand.timeout,
+        "most": errand.most,
+        **({"directories": ["snapshots"]} if errand.snapshots else {}),
     }
 
 
@@ -492,6 +613,7 @@ def held_run(message: dict[str, Any]) -> HeldRun:
         at=message["at"],
         frozen=message.get("frozen", False),
         log=message["log"],
+        told=message.get("told", {}),
     )
 
 
@@ -515,6 +637,7 @@ def ended_run(message: dict[str, Any]) -> EndedRun:
         usage=Usage(**{key: usage[key] for key in _USAGE if key in usage}) if usage else None,
         log=message["log"],
         started=held_run(started) if started else None,
+        told=message.get("told", {}),
     )
 
 

@@ -42,7 +42,7 @@ class Program:
             stderr=subprocess.PIPE, text=True, umask=0o027,
         )  # fmt: skip
         assert self.process.stderr is not None
-        assert self.process.stderr.readline().startswith("listening")
+        assert " listening on " in self.process.stderr.readline()
         self.connection = socket.socket(socket.AF_UNIX)
         self.connection.settimeout(60)
         self.connection.connect(str(self.control))

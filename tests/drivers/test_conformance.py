@@ -9,7 +9,7 @@ import itertools
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from rdagentd.drivers.docker_socket import SocketDriver
 from rdagentd.drivers.process import ProcessDriver
 from rdagentd.drivers.socket_rules import Granted
 from rdagentd.executor.evict import evict
+from rdagentd.executor.notify import Channels
 from rdagentd.model.container import Container, DriverName
 from rdagentd.model.run import ExitKind, Run
 from rdagentd.model.spec import Limits, Log, Rlimit, Spec, Stop
@@ -42,7 +43,8 @@ class Told:
     def __init__(self) -> None:
         self.held: dict[str, HeldRun] = {}
         self.ends: dict[str, EndedRun] = {}
-        self.told: list[tuple[str, Any]] = []
+        self.heard: list[tuple[str, Any]] = []
+        self.said: dict[str, dict[str, str]] = {}
         self.changed = asyncio.Event()
 
     def connected(self, epoch: str, runs: list[HeldRun], ended: list[EndedRun]) -> None:
@@ -68,6 +70,10 @@ class Told:
     def grew(self, worker: str, stream: str, end: int) -> None:
         self._note("grew", (worker, stream, end))
 
+    def told(self, worker: str, run: str, fields: Mapping[str, str]) -> None:
+        self.said.setdefault(run, {}).update(fields)
+        self._note("told", (worker, run, fields))
+
     def noted(self, worker: str, kind: str, text: str) -> None:
         self._note("noted", text)
 
@@ -75,11 +81,11 @@ class Told:
         self._note("proxy", trouble)
 
     def _note(self, what: str, value: Any) -> None:
-        self.told.append((what, value))
+        self.heard.append((what, value))
         self.changed.set()
 
     def count(self, what: str) -> int:
-        return sum(1 for word, _ in self.told if word == what)
+        return sum(1 for word, _ in self.heard if word == what)
 
     async def until(self, condition: Callable[[], Any], what: str) -> Any:
         """The first true value of the condition, looked at whenever something was told."""
@@ -90,7 +96,7 @@ class Told:
             try:
                 await asyncio.wait_for(self.changed.wait(), max(0, left))
             except TimeoutError:
-                raise AssertionError(f"waited in vain for {what}; was told {self.told[-5:]}") from None
+                raise AssertionError(f"waited in vain for {what}; was told {self.heard[-5:]}") from None
         return value
 
     async def hello(self) -> None:
@@ -197,9 +203,16 @@ class Containers(Bench):
         self.home = directory / "docker"
         self.logs = self.home / "logs"
         self.engine = engine
+        self.channels = Channels(str(directory), lambda run, pid: True)
+
+    async def contain(self, runs: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+        """As the executor does it."""
+        found = self.channels.contain(runs)
+        return {run: {"path": channel.place, "told": channel.told()} for run, channel in found.items()}
 
     def driver(self, told: Told) -> Any:
-        return DockerDriver(str(self.engine.socket), self.home, told, range(19899, 19910), evicted, WAITS)
+        ports = range(19899, 19910)
+        return DockerDriver(str(self.engine.socket), self.home, told, ports, evicted, WAITS, self.contain)
 
     def fields(self) -> dict[str, Any]:
         return {"driver": DriverName.DOCKER, "container": Container(IMAGE, init=False)}
@@ -252,7 +265,7 @@ def test_a_run_is_started_once_however_often_it_is_asked_for(bench: Bench) -> No
         await told.until(lambda: told.count("started") == 2, "the second answer")
         driver.spawn(worker)
         await told.until(lambda: told.count("started") == 3, "the third answer")
-        assert {held.pid for word, held in told.told if word == "started"} == {first.pid}
+        assert {held.pid for word, held in told.heard if word == "started"} == {first.pid}
         driver.watch("w", "out", 0)
         await told.until(lambda: told.count("grew"), "its word")
         driver.kill(worker.run.id)  # type: ignore[union-attr]
@@ -341,6 +354,35 @@ def test_a_signal_reaches_the_program_by_name(bench: Bench) -> None:
         assert bench.log(worker) == b"ready\ngot it\n"
 
     talk(bench, test)
+
+
+_TELL = """
+import os, socket
+end = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+end.sendto(b"STATUS=within\\nWATCHDOG=1", os.environ["NOTIFY_SOCKET"])
+print(os.environ["WATCHDOG_USEC"])
+"""
+
+
+def test_what_a_run_tells_of_itself_stands_in_its_end_whoever_hears_that(bench: Bench) -> None:
+    worker = bench.worker("/usr/bin/python3", "-I", "-S", "-c", _TELL, watchdog=2.5)
+    if worker.spec.container is not None:  # the image has no Python
+        hosts = ("/usr:/usr:ro", "/lib:/lib:ro", "/lib64:/lib64:ro")
+        worker = evolve(worker, spec=evolve(worker.spec, container=evolve(worker.spec.container, volumes=hosts)))
+    run = worker.run.id  # type: ignore[union-attr]
+
+    async def test(driver: Driver, told: Told) -> None:
+        driver.spawn(worker)
+        ended = await told.end(run)
+        assert (ended.exit.code, ended.told) == (0, {"STATUS": "within", "WATCHDOG": "1"}), bench.log(worker)
+        assert bench.log(worker) == b"2500000\n"
+
+    async def later(driver: Driver, told: Told) -> None:
+        assert (await told.end(run)).told == {"STATUS": "within", "WATCHDOG": "1"}
+        driver.ack(run)
+
+    talk(bench, test)
+    talk(bench, later)
 
 
 def test_a_frozen_run_does_nothing_until_it_is_thawed(bench: Bench) -> None:
@@ -489,7 +531,7 @@ def test_who_watches_is_told_that_the_log_grew(bench: Bench) -> None:
         driver.spawn(worker)
         await told.start(worker.run.id)  # type: ignore[union-attr]
         await has_said(driver, told, bench, worker, b"1\n2\n")
-        grown = [value for word, value in told.told if word == "grew"]
+        grown = [value for word, value in told.heard if word == "grew"]
         assert grown and {(name, stream) for name, stream, _ in grown} == {("w", "out")} and grown[-1][2] == 4
         driver.kill(worker.run.id)  # type: ignore[union-attr]
         await told.end(worker.run.id)  # type: ignore[union-attr]

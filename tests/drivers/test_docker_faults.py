@@ -160,7 +160,7 @@ def test_a_stuck_engine_is_told_with_the_time_since_when_and_loses_nothing(bench
         os.kill(bench.engine.pid, signal.SIGSTOP)
         try:
             await told.until(lambda: told.count("lost"), "the trouble")
-            trouble = next(text for word, text in told.told if word == "lost")
+            trouble = next(text for word, text in told.heard if word == "lost")
             assert trouble.startswith("does not answer since ") and str(bench.engine.socket) in trouble
             driver.spawn(bench.worker("exit 0", "stuck2"))  # nobody can be asked: the core says it again later
             await asyncio.sleep(3)  # requests to connect are waiting in its socket now
@@ -304,7 +304,7 @@ def test_without_an_executor_nobody_tells_what_became_of_a_container(bench: Benc
     async def take_up(driver: DockerDriver, told: Told) -> None:
         driver._evict = absent
         await told.until(lambda: told.count("lost"), "the trouble")
-        assert told.count("connected") == 0 and "the executor is not there" in told.told[0][1]
+        assert told.count("connected") == 0 and "the executor is not there" in told.heard[0][1]
         driver._evict = evicted
         assert (await told.end("untold1")).exit.kind is ExitKind.LOST
 
@@ -333,7 +333,7 @@ def test_an_engine_that_is_absent_at_first_is_found_when_it_comes(bench: Bench) 
 
     async def test(driver: DockerDriver, told: Told) -> None:
         await told.until(lambda: told.count("lost"), "the trouble")
-        assert told.told[0][1].startswith("cannot be reached since ")
+        assert told.heard[0][1].startswith("cannot be reached since ")
         await asyncio.to_thread(bench.engine.start)
         await told.hello()
         driver.spawn(bench.worker("exit 0", "first1"))

@@ -108,6 +108,15 @@ def test_volumes_are_mounted_read_only_unless_said_and_never_made() -> None:
     ]
 
 
+def test_a_container_has_the_socket_on_which_it_tells_of_itself() -> None:
+    spec = Spec("w", driver=DriverName.DOCKER, container=Container("i"), watchdog=2.0)
+    config = options.container_config(Worker("w", spec, 0, run=Run("r1", "w", 1)), "7:8", "me", ABLE, (), "/run/x/r1")
+    assert config["HostConfig"]["Mounts"] == [
+        {"Type": "bind", "Source": "/run/x/r1", "Target": "/run/rdagentd/notify", "ReadOnly": True}
+    ]
+    assert {"NOTIFY_SOCKET=/run/rdagentd/notify/socket", "WATCHDOG_USEC=2000000"} <= set(config["Env"])
+
+
 def test_leased_ports_are_published_on_loopback_and_told() -> None:
     config = asked(Container("i", ports=("80/tcp", "53/udp")), (19899, 19900))
     assert config["HostConfig"]["PortBindings"] == {

@@ -13,10 +13,12 @@ import pytest
 
 from rdagentd import __version__
 from rdagentd.drivers import process
+from rdagentd.drivers.base import Assisted, Errand
 from rdagentd.drivers.identity import identify
 from rdagentd.drivers.process import ProcessDriver, spawn_message
+from rdagentd.model.isolation import PRESETS, Isolation, Preset
 from rdagentd.model.requests import Requests
-from rdagentd.model.run import ExitKind, Run
+from rdagentd.model.run import Exit, ExitKind, Run
 from rdagentd.model.spec import Limits, Log, Rlimit, Spec, Stop
 from rdagentd.model.worker import Worker
 from rdagentd.protocol import frames
@@ -175,6 +177,58 @@ def test_every_request_is_said_as_the_contract_has_it(tmp_path: Path) -> None:
             {"op": "ping"},
         ]
         assert (await executor.hear())["op"] == "spawn"
+
+    talk(tmp_path, test)
+
+
+def test_what_runs_tell_reaches_the_listener_and_what_was_refused_the_story(tmp_path: Path) -> None:
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        await connected(driver, executor, told)
+        about = {"notice": "told", "worker": "w", "run": "r1"}
+        executor.say(
+            {**about, "fields": {"STATUS": "x"}, "trouble": ""}, {**about, "fields": {}, "trouble": "1 refused"}
+        )
+        executor.say({**EXITED, "told": {"STATUS": "y"}})
+        assert await told.next() == ("told", "w", "r1", {"STATUS": "x"})
+        assert await told.next() == ("noted", "w", "notice", "1 refused")
+        assert (await told.next())[1].told == {"STATUS": "y"}
+
+    talk(tmp_path, test)
+
+
+def test_a_run_that_is_to_give_signs_of_life_is_refused_where_nobody_would_hear_them(tmp_path: Path) -> None:
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        await connected(driver, executor, told)
+        driver.spawn(Worker("w", Spec("w", ("a",), watchdog=5.0), 0, run=Run("r1", "w", 1)))
+        (_, ended) = await told.next()
+        assert ended.exit.reason.startswith("could not start: watchdog: the executor is of an earlier version")
+
+    talk(tmp_path, test)
+
+
+def test_sockets_for_containers_are_asked_for_and_none_are_had_without_an_executor(tmp_path: Path) -> None:
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        assert await driver.channels({"r1": "w"}) == {}
+        await connected(driver, executor, told)
+        asked = [asyncio.ensure_future(driver.channels(runs)) for runs in ({"r1": "w"}, {})]
+        assert await executor.hear() == {"op": "channels", "runs": {"r1": "w"}}
+        assert await executor.hear() == {"op": "channels", "runs": {}}
+        executor.say({"notice": "channels", "runs": {"r1": {"path": "/p", "told": {}}}})
+        executor.say({"notice": "refused", "op": "channels", "reason": "no such operation"})
+        assert [await answer for answer in asked] == [{"r1": {"path": "/p", "told": {}}}, {}]
+
+
+def test_of_several_who_watch_a_log_the_nearest_is_told_to_the_executor_and_none_is_forgotten(tmp_path: Path) -> None:
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        await connected(driver, executor, told)
+        for offset in (1000, 20, 500):
+            driver.watch("w", "out", offset)
+        assert [(await executor.hear())["offset"] for _ in range(3)] == [1000, 20, 20]
+        executor.say({"notice": "grew", "worker": "w", "stream": "out", "end": 30})
+        assert await told.next() == ("grew", "w", "out", 30)
+        driver.watch("w", "out", 500)
+        driver.watch("w", "err", 7)
+        assert [(await executor.hear())["offset"] for _ in range(2)] == [500, 7]
 
     talk(tmp_path, test)
 
@@ -444,6 +498,80 @@ def test_a_run_whose_memory_cannot_be_limited_is_refused(tmp_path: Path, hello: 
     talk(tmp_path, test)
 
 
+def test_the_executor_is_asked_what_it_uses_itself(tmp_path: Path) -> None:
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        assert await driver.own_usage() is None, "it is not there yet"
+        await connected(driver, executor, told)
+        for pong, used in (({"cpu": 1.5, "memory": 4096}, (1.5, 4096)), ({}, None)):  # an earlier version says no more
+            asked = asyncio.ensure_future(driver.own_usage())
+            assert (await executor.hear())["op"] == "ping"
+            executor.say({"notice": "pong", **pong})
+            assert await asked == used
+        asked = asyncio.ensure_future(driver.own_usage())
+        await executor.hear()
+        executor.writer.close()
+        assert await asked is None
+
+    talk(tmp_path, test)
+
+
+def test_an_errand_is_answered_by_its_name_or_given_up_with_a_reason(tmp_path: Path) -> None:
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        errand = Errand(["look", "here"], timeout=5, most=100, environment={"A": "1"})
+        assert (await driver.assist(WORKER, errand)).reason == "the executor cannot be reached"
+        await connected(driver, executor, told)
+        asked = [asyncio.ensure_future(driver.assist(WORKER, errand)) for _ in range(3)]
+        heard = [await executor.hear() for _ in asked]
+        first = heard[0]
+        assert (first["op"], first["argv"], first["timeout"], first["most"]) == ("assist", ["look", "here"], 5, 100)
+        assert (first["run"], first["worker"], first["env"]["A"], first["uid"]) == ("r1", "w", "1", None)
+        executor.say({"notice": "assisted", "id": "of-another", "code": 0, "signal": None, "output": b"", "reason": ""})
+        told_ = {"notice": "assisted", "code": 0, "signal": None, "reason": ""}
+        executor.say({**told_, "id": heard[1]["id"], "output": b"b"}, {**told_, "id": first["id"], "output": b"a"})
+        assert [(await answer).output for answer in asked[:2]] == [b"a", b"b"]
+        executor.say({"notice": "refused", "op": "assist", "id": heard[2]["id"], "reason": "64 are at work"})
+        assert await asked[2] == Assisted(reason="64 are at work")
+        asked = [asyncio.ensure_future(driver.assist(WORKER, errand)) for _ in range(2)]
+        assert {(await executor.hear())["op"] for _ in asked} == {"assist"}
+        executor.say({"notice": "refused", "op": "assist", "reason": "no such operation"})  # an earlier version
+        assert [(await answer).reason for answer in asked] == ["no such operation"] * 2
+        lost = asyncio.ensure_future(driver.assist(WORKER, errand))
+        await executor.hear()
+        executor.writer.close()
+        assert (await lost).reason.startswith("the executor cannot be reached: ")
+
+    talk(tmp_path, test)
+
+
+def test_who_would_be_one_too_many_waits_until_another_is_done(tmp_path: Path) -> None:
+    async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
+        await connected(driver, executor, told)
+        asked = [asyncio.ensure_future(driver.assist(WORKER, Errand(["x"], timeout=5))) for _ in range(65)]
+        names = [(await executor.hear())["id"] for _ in range(64)]
+        driver.kill("r1")
+        assert (await executor.hear())["op"] == "kill", "the last one was not asked for"
+        done = {"notice": "assisted", "code": 0, "signal": None, "output": b"", "reason": ""}
+        executor.say({**done, "id": names[7]})
+        last = await executor.hear()
+        assert last["op"] == "assist"
+        executor.say(*({**done, "id": name} for name in [*names[:7], *names[8:], last["id"]]))
+        assert {answer.code for answer in await asyncio.gather(*asked)} == {0}
+
+    talk(tmp_path, test)
+
+
+def test_an_assistant_is_of_the_run_only_while_that_lives_and_confined_as_it_is(tmp_path: Path) -> None:
+    isolation = Isolation(Preset.STRICT, **{**PRESETS[Preset.STRICT], "egress": (443,)})
+    spec = Spec("w", ("/bin/true",), directory="/srv", isolation=isolation, limits=Limits(memory=1 << 20))
+    worker = Worker("w", spec, 0, run=Run("r1", "w", 1, exit=Exit(ExitKind.CODE, code=0)))
+    who = identify("0", None, 0, 4242)
+    message = process.assist_message(worker, who, Errand(["x"], timeout=1), "7", ["memory.max"])
+    spawned = spawn_message(worker, who, ["memory.max"])
+    assert message["run"] is None and message["egress"] == spawned["egress"] == "egress-443"
+    assert message["cgroup"] == spawned["cgroup"] and "memory.max" in message["cgroup"]
+    assert message["sandbox"] == spawned["sandbox"] and message["cwd"] == "/srv"
+
+
 def test_usage_is_asked_for_in_parts_and_given_up_when_the_executor_goes(tmp_path: Path) -> None:
     async def test(driver: ProcessDriver, executor: FakeExecutor, told: Told) -> None:
         await connected(driver, executor, told)
@@ -473,9 +601,13 @@ def test_spawn_carries_the_whole_spec() -> None:
     message = spawn_message(Worker("w", spec, 0, run=Run("r1", "w", 1)), identify("daemon", None, 0, 0))
     assert message["argv"] == ["/bin/agent", "-v"] and message["cwd"] == "/srv"
     assert message["env"]["HOME"] == "/mine" and message["env"]["USER"] == "daemon"
+    assert {"PATH", "USER"} <= set(message["env_defaults"]) and "HOME" not in message["env_defaults"]
     assert message["rlimits"] == {"RLIMIT_NOFILE": [10, -1]}
     assert (message["umask"], message["nice"], message["linger"]) == (0o077, 5, 3.0)
     assert "credentials" not in message, "an older executor would refuse a field that it does not know"
+    assert "env_defaults" not in spawn_message(
+        Worker("w", attrs.evolve(spec, environment_file=()), 0, run=Run("r1", "w", 1)), identify("daemon", None, 0, 0)
+    )
     assert "secret_environment" not in message and "redact" not in message["log"]
     asked = {"credentials": {"key": "openai"}, "secret_environment": {"KEY": "openai"}, "log": Log(redact=False)}
     secret = spawn_message(
@@ -484,6 +616,14 @@ def test_spawn_carries_the_whole_spec() -> None:
     assert secret["credentials"] == {"key": "openai"} and secret["secret_environment"] == {"KEY": "openai"}
     assert secret["log"]["redact"] is False
     assert frames.Decoder().feed(frames.pack(message)) == [message]
+
+
+def test_a_process_is_told_how_often_it_is_to_give_a_sign_of_life() -> None:
+    who = identify("daemon", None, 0, 0)
+    run, environment = Run("r1", "w", 1), {"WATCHDOG_USEC": "1"}
+    spec = Spec("w", ("a",), environment=environment, watchdog=0.25)
+    assert spawn_message(Worker("w", spec, 0, run=run), who)["env"]["WATCHDOG_USEC"] == "250000"
+    assert "WATCHDOG_USEC" not in spawn_message(Worker("w", Spec("w", ("a",)), 0, run=run), who)["env"]
 
 
 def test_a_process_is_told_its_gpus_whatever_else_says_so() -> None:
