@@ -8,7 +8,9 @@ import socket
 import sys
 from collections.abc import Mapping
 
-_FORMAT = "%(asctime)s [%(levelname)s] %(name)s: %(message)s"
+TEXT = "%(asctime)s [%(levelname)s] %(name)s: %(message)s"
+"""A line for a person."""
+
 _SOCKET = "/run/systemd/journal/socket"
 _LONGEST = 48 << 10
 """Characters of a message in one datagram: what the kernel takes by default (net.core.wmem_max) holds four bytes for each."""
@@ -31,12 +33,17 @@ def to_journal(environ: Mapping[str, str] = os.environ, descriptor: int = 2) -> 
     return environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
-def start_logging() -> None:
-    """Everything from `info` on goes to the journal if stderr does, else to stderr."""
+def start_logging(program: str = "rdagentd") -> None:
+    """Everything from `info` on goes to the journal if stderr does, there as of `program`, else to stderr."""
     journal = to_journal()
-    handler: logging.Handler = JournalHandler() if journal else logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s" if journal else _FORMAT))  # the journal has the rest as fields
+    handler: logging.Handler = JournalHandler(program=program) if journal else logging.StreamHandler()
+    handler.setFormatter(journal_formatter() if journal else logging.Formatter(TEXT))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+def journal_formatter() -> logging.Formatter:
+    """The message alone: the journal has the rest as fields."""
+    return logging.Formatter("%(message)s")
 
 
 def complain(text: str) -> None:
@@ -52,8 +59,9 @@ class JournalHandler(logging.Handler):
     WORKER if the record has an attribute `worker`. See systemd.journal-fields(7) and systemd's page "Native Journal Protocol".
     """
 
-    def __init__(self, path: str = _SOCKET) -> None:
+    def __init__(self, path: str = _SOCKET, program: str = "rdagentd") -> None:
         super().__init__()
+        self._program = program
         self._path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
 
@@ -63,7 +71,7 @@ class JournalHandler(logging.Handler):
             fields = {
                 "MESSAGE": message,
                 "PRIORITY": str(number),
-                "SYSLOG_IDENTIFIER": "rdagentd",
+                "SYSLOG_IDENTIFIER": self._program,
                 "CODE_FILE": record.pathname,
                 "CODE_LINE": str(record.lineno),
                 "CODE_FUNC": record.funcName or "",
@@ -73,7 +81,10 @@ class JournalHandler(logging.Handler):
             try:
                 self._socket.sendto(b"".join(_field(key, text) for key, text in fields.items() if text), self._path)
             except OSError:  # journald is being restarted, or far behind: stderr is kept by systemd
-                sys.stderr.write("".join(f"<{number}>{line}\n" for line in message.splitlines()))
+                text = "".join(f"<{number}>{line}\n" for line in message.splitlines())
+                os.write(
+                    2, text.encode("utf-8", "backslashreplace")
+                )  # not sys.stderr: a thread that is stuck would hold its lock
         except Exception:
             self.handleError(record)
 

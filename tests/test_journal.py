@@ -28,7 +28,7 @@ def journald(tmp_path: Path) -> Iterator[socket.socket]:
 def log(tmp_path: Path) -> Iterator[logging.Logger]:
     """A logger that writes there."""
     logger = logging.Logger("rdagentd.test")
-    handler = JournalHandler(str(tmp_path / "journal"))
+    handler = JournalHandler(str(tmp_path / "journal"), "rdagentd-test")
     logger.addHandler(handler)
     yield logger
     handler.close()
@@ -53,7 +53,7 @@ def test_a_record_becomes_fields(journald: socket.socket, log: logging.Logger) -
     assert found == {
         "MESSAGE": "it failed\nPRIORITY=0",
         "PRIORITY": "4",
-        "SYSLOG_IDENTIFIER": "rdagentd",
+        "SYSLOG_IDENTIFIER": "rdagentd-test",
         "CODE_FILE": __file__,
         "CODE_FUNC": "test_a_record_becomes_fields",
         "LOGGER": "rdagentd.test",
@@ -74,13 +74,13 @@ def test_a_traceback_is_in_the_message(journald: socket.socket, log: logging.Log
     assert found["PRIORITY"] == "3"
 
 
-def test_without_journald_it_goes_to_stderr(log: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_journald_it_goes_to_stderr(log: logging.Logger, capfd: pytest.CaptureFixture[str]) -> None:
     log.error("one\ntwo")
-    assert capsys.readouterr().err == "<3>one\n<3>two\n"
+    assert capfd.readouterr().err == "<3>one\n<3>two\n"
 
 
 def test_a_journald_that_does_not_read_holds_nobody_up(
-    journald: socket.socket, log: logging.Logger, capsys: pytest.CaptureFixture[str]
+    journald: socket.socket, log: logging.Logger, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(5000):
         log.info("line %d", number)
@@ -91,7 +91,7 @@ def test_a_journald_that_does_not_read_holds_nobody_up(
             held += 1
     except BlockingIOError:
         pass
-    assert held + len(capsys.readouterr().err.splitlines()) == 5000
+    assert held + len(capfd.readouterr().err.splitlines()) == 5000
 
 
 @pytest.mark.parametrize(
