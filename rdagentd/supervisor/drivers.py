@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rdagentd.drivers.base import Driver, EndedRun, HeldRun
+from rdagentd.drivers.base import Assisted, Driver, EndedRun, Errand, HeldRun
 from rdagentd.drivers.docker import DockerDriver
 from rdagentd.drivers.limits import Unmet
 from rdagentd.model.container import DriverName
@@ -81,6 +81,10 @@ class Drivers:
         found = await asyncio.gather(self._docker.usage(contained), self._process.usage(others))
         return {**found[0], **found[1]}
 
+    async def assist(self, worker: Worker, errand: Errand) -> Assisted:
+        """Have a command done as the worker's user."""
+        return await self._called(worker.spec.driver).assist(worker, errand)
+
     def facts(self) -> Mapping[str, Any] | None:
         """pid and version of the executor; None while it cannot be reached."""
         return self._process.facts()
@@ -99,6 +103,7 @@ class DockerListener:
         self.started = supervisor.started
         self.ended = supervisor.ended
         self.grew = supervisor.grew
+        self.told = supervisor.told
         self.noted = supervisor.noted
 
     def connected(self, epoch: str, runs: Sequence[HeldRun], ended: Sequence[EndedRun]) -> None:

@@ -93,6 +93,21 @@ class LogReader:
             position -= size
         return start
 
+    def read(self, start: int, most: int) -> tuple[int, bytes]:
+        """At most so many bytes from `start` on, or from where the log goes on if those are gone; and where they begin."""
+        begin, data = start, b""
+        for base in self.segments():
+            if base + self._size(base) <= start or len(data) >= most:
+                continue
+            if not data:
+                begin = max(start, base)
+            elif base != begin + len(data):
+                break
+            with suppress(FileNotFoundError), (self._directory / log_name(base)).open("rb") as file:
+                file.seek(begin + len(data) - base)
+                data += file.read(most - len(data))
+        return (begin, data) if data else (start, data)
+
     # --- what -----------------------------------------------------------------------------------------------------------
 
     def pieces(self, start: int, end: int) -> Iterator[Piece]:

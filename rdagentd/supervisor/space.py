@@ -34,10 +34,20 @@ class _Watched:
 
 
 class Space:
-    """tend: asks for the directories of a worker to be looked after; False if nobody can be asked. home: where they are."""
+    """tend: asks for the directories of a worker to be looked after; False if nobody can be asked. home: where they are.
 
-    def __init__(self, post: Callable[[ev.Event], None], tend: Tend, home: Callable[[], str | None]) -> None:
+    counts: whether a budget is for what those of a worker hold.
+    """
+
+    def __init__(
+        self,
+        post: Callable[[ev.Event], None],
+        tend: Tend,
+        home: Callable[[], str | None],
+        counts: Callable[[Worker], bool] = lambda worker: False,
+    ) -> None:
         self._post = post
+        self._counts = counts
         self._tend = tend
         self._home = home
         self._watched: dict[str, _Watched] = {}
@@ -78,7 +88,9 @@ class Space:
         if known is not None:
             known.used = used or known.used
             known.last = look(known.last, sum(used.values()), self._free(), found.get("took", TICK), time.monotonic())
-            quota = _quota(known.worker)
+            if used and self._counts(known.worker):
+                self._post(ev.Metered(name, known.run, disk=sum(used.values())))
+            quota = known.worker.spec.state.quota if known.worker.spec.state else None
             if quota is not None and used.get("state", 0) > quota:
                 self._post(ev.QuotaExceeded(name, known.run, used["state"], quota))
         self._arm(min(TICK, REST * found.get("took", 0.0)))
@@ -118,4 +130,6 @@ class Space:
 
 
 def _quota(worker: Worker) -> int | None:
-    return worker.spec.state.quota if worker.spec.state else None
+    """What must not be exceeded, and is the sooner looked at the nearer it may be."""
+    limits = (worker.spec.state.quota if worker.spec.state else None, worker.spec.budgets.disk)
+    return min((limit for limit in limits if limit is not None), default=None)

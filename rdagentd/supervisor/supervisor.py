@@ -24,19 +24,29 @@ from rdagentd.core import events as ev
 from rdagentd.core.engine import BEHIND, Engine
 from rdagentd.drivers.base import Driver, EndedRun, HeldRun
 from rdagentd.model.container import DriverName
+from rdagentd.model.health import Check
 from rdagentd.model.worker import Worker
 from rdagentd.protocol.errors import INTERNAL, UNAVAILABLE, ProtocolError
+from rdagentd.store.codec import encode_circuits
 from rdagentd.store.store import Store
 from rdagentd.store.writes import AddEvent, ForgetWorker, SaveRun, SaveSpec, SaveWorker, SetMeta, Write
 from rdagentd.supervisor.failpoint import failpoint
+from rdagentd.supervisor.happenings import Happenings
 from rdagentd.supervisor.hub import Hub
+from rdagentd.supervisor.notices import events_of
+from rdagentd.supervisor.pictures import Pictures
+from rdagentd.supervisor.preparing import Preparing
+from rdagentd.supervisor.probes import Answer
 from rdagentd.supervisor.rows import Rows
+from rdagentd.supervisor.tallies import kept
 from rdagentd.supervisor.timers import Timers
 
 log = logging.getLogger(__name__)
 
 _BATCH = 256
 """Most events decided before they are kept: bounds how long the loop is busy at a stretch."""
+
+_HOUR, _DAY = 3600.0, 86400.0
 
 _RETRY = 1.0
 """Seconds until a batch that could not be kept is tried again."""
@@ -69,12 +79,21 @@ class Supervisor:
         self.driver: Driver
         self.since = time.monotonic()
         self.store_error: str | None = None
+        self.happened = Happenings()
         self.on_change: Callable[[], None] = lambda: None
         self.on_docker: Callable[[], None] = lambda: None
         self.on_socket: Callable[[], None] = lambda: None
         self.on_look: Callable[[float], None] = lambda at: None
+        self.on_spawn: Callable[[Worker], None] = self._spawn_now
+        self.preparing = Preparing(lambda: self.driver, self.post)
         self.on_worker: Callable[[Worker], None] = lambda worker: None
+        self.on_forgotten: Callable[[str], None] = lambda name: None
+        self.at_end: Callable[[EndedRun, Callable[[EndedRun], None]], None] = lambda run, then: then(run)
         self.on_executor: Callable[[], None] = lambda: None
+        self.on_probe: Callable[[fx.Probe], None] = lambda effect: None
+        self.answers: Callable[[str], Mapping[Check, Sequence[Answer]]] = lambda name: {}
+        self.on_grew: Callable[[str, str, int], None] = lambda worker, stream, end: None
+        self.pictures: Pictures
         self.disk: Callable[[str], Mapping[str, int]] = lambda name: {}
         self.rows: Rows
         self._epochs = dict(epochs)
@@ -84,13 +103,18 @@ class Supervisor:
         self._queue: deque[_Item] = deque()
         self._busy = False
         self._batch_since = 0.0
+        self._all_kept = asyncio.Event()
+        self._all_kept.set()
         self._insists = False
+        self._day = -1
         self._loop = asyncio.get_running_loop()
 
     def begin(self, effects: Sequence[fx.Effect], meta: SetMeta) -> None:
         """Keeps and carries out what taking up the workers led to. Blocks; raises StoreError."""
         self.store.commit([*_writes(effects, time.time()), meta]).result()
+        self.happened.begin(self.engine.workers.values())
         self._do(effects)
+        self._look_at_the_date()
 
     # --- in -----------------------------------------------------------------------------------------------------------
 
@@ -103,6 +127,10 @@ class Supervisor:
         answer: asyncio.Future[None] = self._loop.create_future()
         self._add(_Item(event, answer))
         return answer
+
+    async def all_kept(self) -> None:
+        """Returns when nothing is seen of workers that may yet be taken back, since it is not on disk."""
+        await self._all_kept.wait()
 
     @property
     def stuck(self) -> float:
@@ -123,6 +151,9 @@ class Supervisor:
             self._busy = False
             return
         now, wall = time.monotonic(), time.time()
+        if int(wall // _DAY) != self._day:  # before all that happens on it
+            self._day = int(wall // _DAY)
+            batch.insert(0, _Item(ev.DayBegan(self._day)))
         self._batch_since = now
         self._insists = self.engine.draining or isinstance(batch[0].event, ev.DrainRequested)
         effects = self._decide_all(batch, now)
@@ -130,6 +161,7 @@ class Supervisor:
         writes += [item.meta for item in batch if item.meta]
         if writes:
             writes += self._keep_forgetting(effects)
+            self._all_kept.clear()
             future = self.store.commit(writes)
             future.add_done_callback(
                 lambda done: self._loop.call_soon_threadsafe(self._kept, batch, effects, writes, done)
@@ -137,6 +169,12 @@ class Supervisor:
         else:
             self._batch_since = 0.0
             self._carry_out(batch, effects, [], [])
+
+    def _look_at_the_date(self) -> None:
+        """At midnight, UTC, though nothing else happens; and each hour, for a clock can be set, and a host sleep."""
+        if int(time.time() // _DAY) != self._day:
+            self._add(_Item(None))
+        self._loop.call_later(min(_HOUR, _DAY - time.time() % _DAY + 0.01), self._look_at_the_date)
 
     def _keep_forgetting(self, effects: Sequence[fx.Effect]) -> list[SetMeta]:
         """Which logs the executor has not confirmed to be gone, if that is not what was kept last."""
@@ -172,6 +210,7 @@ class Supervisor:
 
     def _kept(self, batch: list[_Item], effects: list[fx.Effect], writes: list[Write], done: Future[list[int]]) -> None:
         self._batch_since = 0.0
+        self._all_kept.set()  # whoever waits goes on after this turn of the loop, and before the next batch
         error = done.exception()
         if error is not None:
             self._not_kept(batch, effects, error)
@@ -260,6 +299,8 @@ class Supervisor:
             self.on_executor()
         self._unsettled[driver] += 1
         self._add(_Item(event, meta=SetMeta(EPOCHS[driver], epoch)))
+        for run in runs:
+            self.told(run.worker, run.run, run.told)
         for end in ended:
             if end.started is not None:
                 self.started(end.started)  # nobody may have been there to hear it
@@ -280,8 +321,18 @@ class Supervisor:
         if run.pid is not None:
             self.post(ev.RunStarted(run.worker, run.run, run.pid, run.start_ticks, run.at, run.log, run.container))
 
+    def told(self, worker: str, run: str, fields: Mapping[str, str]) -> None:
+        """A run tells something of itself."""
+        for event in events_of(worker, run, fields):
+            self.post(event)
+
     def ended(self, run: EndedRun) -> None:
-        """A run is over."""
+        """A run is over; that is decided about when what it told until then, and what it came to, are known."""
+        self.told(run.worker, run.run, run.told)
+        self.at_end(run, self.over)
+
+    def over(self, run: EndedRun) -> None:
+        """A run is over, and all that is to be known of its end is."""
         self.post(ev.RunExited(run.worker, run.run, run.exit, run.at, run.usage, run.log))
 
     def forgotten(self, worker: str) -> None:
@@ -305,6 +356,7 @@ class Supervisor:
     def grew(self, worker: str, stream: str, end: int) -> None:
         """A watched log has grown."""
         self.hub.grew(worker, stream)
+        self.on_grew(worker, stream, end)
 
     def noted(self, worker: str, kind: str, text: str) -> None:
         """A driver has something to tell."""
@@ -319,13 +371,29 @@ class Supervisor:
         if not self._unsettled[
             effect.worker.spec.driver
         ]:  # else it was decided before the executor was heard, and what still counts is said again
-            self.driver.spawn(effect.worker)
+            self.on_spawn(effect.worker)
+
+    def _spawn_now(self, worker: Worker) -> None:
+        self.driver.spawn(worker)
+
+    def _prepare(self, effect: fx.Prepare) -> None:
+        if not self._unsettled[effect.worker.spec.driver]:
+            self.preparing.begin(effect.worker)
+
+    def _signal(self, effect: fx.Signal) -> None:
+        if not self.preparing.stop(effect.run):
+            self.driver.signal(effect.run, effect.signal, effect.scope)
+
+    def _kill(self, effect: fx.Kill) -> None:
+        if not self.preparing.stop(effect.run):
+            self.driver.kill(effect.run)
 
     def _saved(self, effect: fx.Save) -> None:
         if effect.worker.spec.driver is DriverName.DOCKER:
             self.on_docker()
         if effect.worker.spec.docker_socket:
             self.on_socket()
+        self.happened.saved(effect.worker)
         self.on_worker(effect.worker)
         self.hub.changed(effect.worker.name, effect.worker)
 
@@ -333,9 +401,12 @@ class Supervisor:
         self._forgetting.add(effect.worker)
         self.driver.forget(effect.worker)
         self.rows.drop(effect.worker)
+        self.happened.forgotten(effect.worker)
+        self.on_forgotten(effect.worker)
         self.hub.changed(effect.worker, None)
 
-    def _defect(self, effect: fx.Story) -> None:
+    def _story(self, effect: fx.Story) -> None:
+        self.happened.told(effect)
         if effect.kind in _LOUD:
             about = {"worker": effect.worker}
             log.log(_LOUD[effect.kind], "%s: %s", effect.worker or "daemon", effect.text, extra=about)
@@ -346,16 +417,24 @@ _LOUD = {
     "fenced": logging.WARNING,
     "failed": logging.WARNING,
     "breaker_open": logging.WARNING,
+    "unhealthy": logging.WARNING,
     "killing": logging.WARNING,
     "orphaned": logging.WARNING,
+    "budget_warning": logging.WARNING,
+    "over_budget": logging.WARNING,
+    "stalled": logging.WARNING,
+    "unstalled": logging.INFO,
     "unseen": logging.WARNING,
     "held": logging.WARNING,
     "released": logging.INFO,
+    "blocked": logging.WARNING,
+    "provider_open": logging.WARNING,
+    "provider_closed": logging.INFO,
 }
 """Story kinds that belong into the daemon's own log too."""
 
 
-_PROMISES = (fx.Spawn, fx.Ack, fx.Forget)
+_PROMISES = (fx.Spawn, fx.Prepare, fx.Ack, fx.Forget)
 """Effects that nobody must see before what they follow from is on disk."""
 
 
@@ -364,7 +443,12 @@ def _is_no_drain(item: _Item) -> bool:
     return not isinstance(item.event, ev.DrainRequested)
 
 
-_POINTS: dict[type[Any], str] = {fx.Spawn: "before-ask-spawn", fx.Ack: "before-send-ack", fx.Forget: "before-forget"}
+_POINTS: dict[type[Any], str] = {
+    fx.Prepare: "before-prepare",
+    fx.Spawn: "before-ask-spawn",
+    fx.Ack: "before-send-ack",
+    fx.Forget: "before-forget",
+}
 """Where crash tests end the daemon between the commit and its effects."""
 
 
@@ -380,17 +464,21 @@ def _answer(item: _Item) -> None:
 _DOES: dict[type[Any], Callable[[Supervisor, Any], None]] = {
     fx.Save: Supervisor._saved,
     fx.Forget: Supervisor._forgotten,
-    fx.Story: Supervisor._defect,
+    fx.Story: Supervisor._story,
     fx.Ready: Supervisor._settled,
     fx.Spawn: Supervisor._spawn,
-    fx.Signal: lambda self, effect: self.driver.signal(effect.run, effect.signal, effect.scope),
-    fx.Kill: lambda self, effect: self.driver.kill(effect.run),
+    fx.Prepare: Supervisor._prepare,
+    fx.Signal: Supervisor._signal,
+    fx.Kill: Supervisor._kill,
     fx.Freeze: lambda self, effect: self.driver.freeze(effect.run),
     fx.Thaw: lambda self, effect: self.driver.thaw(effect.run),
     fx.Ack: lambda self, effect: self.driver.ack(effect.run),
     fx.Arm: lambda self, effect: self.timers.arm(effect.worker, effect.timer, effect.at),
     fx.Disarm: lambda self, effect: self.timers.disarm(effect.worker, effect.timer),
+    fx.Probe: lambda self, effect: self.on_probe(effect),
     fx.Look: lambda self, effect: self.on_look(effect.at),
+    fx.Examine: lambda self, effect: self.pictures.examine(effect.worker),
+    fx.Picture: lambda self, effect: self.pictures.picture(effect.worker),
 }
 
 
@@ -403,10 +491,14 @@ def _writes(effects: Sequence[fx.Effect], wall: float) -> list[Write]:
             case fx.Save(worker):
                 if last[worker.name] == index:
                     writes.append(SaveWorker(worker))
+            case fx.SaveTally(tally):
+                writes.append(kept(tally))
             case fx.SaveRun(run):
                 writes.append(SaveRun(run))
             case fx.SaveSpec(name, revision, spec, by):
                 writes.append(SaveSpec(name, revision, spec, wall, -1 if by is None else by))
+            case fx.SaveCircuits(circuits):
+                writes.append(SetMeta("providers", encode_circuits(circuits)))
             case fx.Story(worker_name, run_id, kind, text, by, data):
                 writes.append(AddEvent(wall, worker_name, run_id, kind, text, by, data))
             case fx.Forget(name):

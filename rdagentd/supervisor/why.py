@@ -7,13 +7,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rdagentd.config.units import format_duration
+from rdagentd.core.budgets import amount
 from rdagentd.core.engine import BEHIND, Engine
 from rdagentd.core.pool import RESOURCES, shares
+from rdagentd.core.words import listed
 from rdagentd.drivers.limits import Unmet
 from rdagentd.model.run import Exit, ExitKind, Run
-from rdagentd.model.worker import LIVE, State, Worker
+from rdagentd.model.worker import HELD, LIVE, State, Worker
+from rdagentd.supervisor.ailing import Answers, how_it_is
 from rdagentd.supervisor.met import met_at_end, met_on_the_way
-from rdagentd.supervisor.rows import since_boot, worker_row
+from rdagentd.supervisor.rows import budget_rows, since_boot, worker_row
 
 
 def why(  # noqa: PLR0913
@@ -24,16 +27,17 @@ def why(  # noqa: PLR0913
     unmet: Sequence[Unmet] = (),
     *,
     waits: str | None = None,
+    answers: Answers | None = None,
 ) -> dict[str, Any]:
     """Sentences and facts about a worker. runs: newest first; now: monotonic seconds. unmet: limits not enforced.
 
-    waits: what its run waits for, by its driver.
+    waits: what its run waits for, by its driver. answers: what its last probes came to.
     """
     sentences = [_HEAD[worker.state](engine, worker, now), f"It {waits}." if waits else "", _away(engine, worker)]
-    sentences += [_holds(worker), *_past(worker, runs)]
+    sentences += [*how_it_is(worker, answers or {}), _holds(worker), *_past(worker, runs), _misread(worker)]
     told = worker.reason.text if worker.reason else ""  # a run that was refused has said it already
     sentences += [f"{_capital(limit.text)}." for limit in unmet if limit.text not in told]
-    sentences += [*_slowed(worker), *_hints(worker)]
+    sentences += [*_slowed(worker), _budgets(engine, worker, now), *_hints(worker)]
     facts = worker_row(engine, worker, now)
     return {"name": worker.name, "sentences": [text for text in sentences if text], "facts": facts}
 
@@ -41,7 +45,7 @@ def why(  # noqa: PLR0913
 def _queued(engine: Engine, worker: Worker, now: float) -> str:
     reason = engine.waits_for(worker)
     holders = engine.held_by(worker) if reason.code in ("slot", *RESOURCES) else []
-    taken = f"; held by {_names(holders)}" if holders else ""
+    taken = f"; held by {listed(holders)}" if holders else ""
     unseen = f" {_capital(engine.pressure.problem)}." if engine.pressure.problem else ""
     return f"{worker.name} is queued: it {reason.text}{taken}.{unseen}"
 
@@ -78,6 +82,9 @@ def _paused(engine: Engine, worker: Worker, now: float) -> str:
 def _stopping(engine: Engine, worker: Worker, now: float) -> str:
     stop = worker.spec.stop
     text = worker.reason.text if worker.reason else "it was asked to"
+    if worker.step == HELD:
+        ending = listed(engine.dependents.ending(worker.name))
+        return f"{worker.name} is stopping: {text}; it is asked to end once these have, which depend on it: {ending}."
     if worker.due is None:
         return f"{worker.name} is stopping: {text}; SIGKILL was sent to its whole tree."
     sent = ", ".join(stop.signals[: worker.step + 1]) or "no signal"
@@ -142,6 +149,23 @@ def _past(worker: Worker, runs: Sequence[Run]) -> list[str]:
     return sentences
 
 
+def _misread(worker: Worker) -> str:
+    """What of that which its latest run tells could not be read."""
+    reading = worker.run.reading if worker.run else None
+    if reading is None or not reading.errors:
+        return ""
+    return f"Of what it tells something could not be read, {_times(reading.errors)}; the last: {reading.trouble}."
+
+
+def _budgets(engine: Engine, worker: Worker, now: float) -> str:
+    """What is used of its budgets, and of those that it shares."""
+    used = [
+        f"{amount(one['measure'], one['used'])} of {amount(one['measure'], one['budget'])} ({one['of']})"
+        for one in budget_rows(engine, worker, now)
+    ]
+    return f"Of its budgets it has used {', '.join(used)}." if used else ""
+
+
 def _slowed(worker: Worker) -> list[str]:
     """What its limits did to a run that is over."""
     over = worker.run is not None and worker.run.exit is not None
@@ -174,7 +198,7 @@ def _hints(worker: Worker) -> list[str]:
 
 def _remedies(worker: Worker, ended: Exit) -> list[str]:
     """Which limit to raise."""
-    found = [_REMEDIES[ended.kind]] if ended.kind in _REMEDIES else []
+    found = [_REMEDIES[ended.kind].format(name=worker.name)] if ended.kind in _REMEDIES else []
     if ended.kind is ExitKind.OUT_OF_MEMORY and worker.spec.limits.memory is not None:
         found.append("To give it more, raise `limits.memory` in its spec.")
     if worker.state is not State.STOPPED:
@@ -188,16 +212,15 @@ def _capital(text: str) -> str:
 
 _REMEDIES = {
     ExitKind.TIMED_OUT: "To give it longer, raise `timeout` in its spec.",
+    ExitKind.UNHEALTHY: "If its check asks too much, raise `timeout`, `retries` or `start_period` in [health] of its spec.",
+    ExitKind.OVER_BUDGET: "To let it spend more: rdagentctl budget {name} --raise MEASURE=AMOUNT",
+    ExitKind.STALLED: "What it looked like then: rdagentctl events {name} --kind stalled --json",
     ExitKind.OVER_QUOTA: "Make room in its $STATE_DIRECTORY, or raise `state.quota` in its spec.",
 }
 
 
 def _reason(worker: Worker) -> str:
     return worker.reason.text if worker.reason else "no reason was kept"
-
-
-def _names(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _times(count: int) -> str:

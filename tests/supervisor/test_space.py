@@ -28,7 +28,7 @@ class World:
         self.asked: list[tuple[str, CacheDirectory | None]] = []
         self.events: list[ev.Event] = []
         self.answers = True
-        self.space = Space(self.events.append, self.tend, lambda: "/")
+        self.space = Space(self.events.append, self.tend, lambda: None)  # the disk of others who test fills by itself
 
     def tend(self, worker: str, cache: CacheDirectory | None) -> bool:
         if self.answers:

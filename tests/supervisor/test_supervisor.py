@@ -84,6 +84,25 @@ def test_what_cannot_be_kept_has_not_happened(monkeypatch: pytest.MonkeyPatch) -
     in_shell(test)
 
 
+def test_what_is_seen_is_settled_once_it_is_kept_or_taken_back() -> None:
+    async def test(shell: Shell) -> None:
+        await shell.supervisor.all_kept()
+        shell.store.hold = True
+        asked = shell.supervisor.ask(submit())
+        await shell.turns()
+        settled = asyncio.ensure_future(shell.supervisor.all_kept())
+        await shell.turns()
+        assert "w" in shell.engine.workers and not settled.done()
+        shell.store.failure = "disk full"
+        shell.store.settle()
+        await settled
+        assert not shell.engine.workers
+        with pytest.raises(ProtocolError):
+            await asked
+
+    in_shell(test)
+
+
 def test_what_happened_meanwhile_is_taken_up_again_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(shell: Shell) -> None:
         monkeypatch.setattr(module, "_RETRY", 0.001)
