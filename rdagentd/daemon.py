@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import grp
 import logging
@@ -11,10 +12,10 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sdnotify  # type: ignore[import-untyped]
 from attrs import frozen
@@ -24,9 +25,12 @@ from rdagentd.api.commands import declare
 from rdagentd.api.context import Context, Daemon
 from rdagentd.api.peer import Access, Peer
 from rdagentd.api.server import Server
+from rdagentd.companion import accompany
 from rdagentd.config.config import Config, load_config
-from rdagentd.config.problems import ConfigError
+from rdagentd.config.problems import ConfigError, Problem
+from rdagentd.config.profiles import Profiles, load_profiles, profile_directories
 from rdagentd.config.workers import load_workers
+from rdagentd.core import dependencies
 from rdagentd.core import events as ev
 from rdagentd.core.engine import Engine
 from rdagentd.core.pressure import Pressure
@@ -35,11 +39,15 @@ from rdagentd.drivers.docker_socket import SocketDriver
 from rdagentd.drivers.process import ProcessDriver
 from rdagentd.drivers.socket_rules import Granted
 from rdagentd.model.container import DriverName
+from rdagentd.model.provider import Circuit
 from rdagentd.model.requests import Capacity
 from rdagentd.model.spec import Spec
 from rdagentd.model.worker import Worker
+from rdagentd.outputs.outputs import Outputs
+from rdagentd.outputs.sinks import LogError
 from rdagentd.protocol.errors import INVALID, ProtocolError
-from rdagentd.store.errors import StoreError
+from rdagentd.store.codec import decode_circuits
+from rdagentd.store.errors import StoreError, Unreadable
 from rdagentd.store.store import Store
 from rdagentd.store.writes import SetMeta
 from rdagentd.supervisor.drivers import DockerListener, Drivers
@@ -49,12 +57,26 @@ from rdagentd.supervisor.health import StatusTeller, Watchdog, status_line, watc
 from rdagentd.supervisor.host import capacity
 from rdagentd.supervisor.hub import Hub
 from rdagentd.supervisor.ids import RunIds
+from rdagentd.supervisor.load import LoadMeter
+from rdagentd.supervisor.meter import Meter
+from rdagentd.supervisor.pictures import Pictures
+from rdagentd.supervisor.preflight import Starts
+from rdagentd.supervisor.probes import Probes
+from rdagentd.supervisor.pruning import Pruning
+from rdagentd.supervisor.reporters import Reporters
+from rdagentd.supervisor.results import Results
 from rdagentd.supervisor.rows import Rows
+from rdagentd.supervisor.scrape import Scraper
 from rdagentd.supervisor.space import Space
 from rdagentd.supervisor.supervisor import EPOCHS, Supervisor
+from rdagentd.supervisor.tallies import by_key, loaded_tallies
+from rdagentd.supervisor.traffic import Traffic
+from rdagentd.supervisor.used import Found, LastFound
 from rdagentd.systemd import passed_socket
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _SOCKET_GROUP = "rdagentd"
 _EXECUTOR_PATIENCE = 20.0
@@ -75,7 +97,8 @@ class StartError(Exception):
 class Options:
     """Where things are. launch starts an executor where none answers (`up`); None: somebody else does (`serve`).
 
-    ready is called once it serves.
+    workers: where the executor keeps what is the workers' own. ready is called once it serves. gateway: its command line, empty
+    if none is to be started.
     """
 
     state: Path
@@ -83,8 +106,10 @@ class Options:
     socket: Path
     executor_socket: Path
     config: str | None
+    workers: Path
     launch: Callable[[], None] | None
     ready: Callable[[], None] = lambda: None
+    gateway: Sequence[str] = ()
 
     @property
     def takes_workers_along(self) -> bool:
@@ -102,6 +127,7 @@ class Host:
         self._stops = 0
         self._reloading: asyncio.Future[None] | None = None
         self._config: Config
+        self._profiles: Profiles
         self._daemon: Daemon
         self._server: Server
         self._driver: ProcessDriver
@@ -109,27 +135,29 @@ class Host:
         self._sockets: SocketDriver
         self._gauge: Gauge
         self._supervisor: Supervisor
+        self._outputs = Outputs()
         notifier = sdnotify.SystemdNotifier()
         self._notify: Callable[[str], None] = notifier.notify if "NOTIFY_SOCKET" in os.environ else lambda state: None
 
     # --- in -----------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Serves until told to leave. Raises StartError, ConfigError or StoreError if it cannot begin."""
+        """Serves until told to leave. Raises StartError, ConfigError, LogError or StoreError if it cannot begin."""
         try:
             lock = self._lock()
             try:
-                await self._serve()
+                with self._outputs:
+                    await self._serve()
             finally:
                 pidfile.release(lock)
-        except (StartError, ConfigError, StoreError) as error:
+        except (StartError, ConfigError, LogError, StoreError) as error:
             self._notify(f"STATUS={str(error).splitlines()[0]}")
             raise
 
     async def _serve(self) -> None:
         self._config = load_config(self._options.config).config
-        logging.getLogger().setLevel(self._config.log_level.upper())
-        specs = self._specs(self._config)
+        self._outputs.configure(self._config.logging, self._config.log_level)
+        self._profiles, specs = self._specs(self._config)
         store = self._store()
         try:
             listener = self._listener()
@@ -145,12 +173,25 @@ class Host:
             self._options.ready()
             gc.collect()
             gc.freeze()  # what is here now stays: later collections need not look at it
-            await self._done.wait()
+            async with self._accompanied():
+                await self._done.wait()
             await server.leave()
             self._docker.close()
             self._sockets.close()
         finally:
             store.close()
+
+    @contextlib.asynccontextmanager
+    async def _accompanied(self) -> AsyncIterator[None]:
+        """With a gateway beside us, if there is to be one."""
+        wanted = self._options.gateway and self._config.gateway.up
+        gateway = asyncio.ensure_future(accompany(self._options.gateway)) if wanted else None
+        try:
+            yield
+        finally:
+            if gateway is not None:
+                gateway.cancel()
+                await asyncio.wait([gateway])
 
     async def _executor_there(self) -> None:
         """Whoever started us wants to use us, so we are ready with the executor; without it we can tell so, and that is why
@@ -236,20 +277,30 @@ class Host:
         self._driver.watch_pressure(stalls(self._config.pressure))
         listener = DockerListener(supervisor)
         self._docker = DockerDriver(
-            docker.socket, self._options.state / "docker", listener, docker.range, self._driver.evict
+            docker.socket,
+            self._options.state / "docker",
+            listener,
+            docker.range,
+            self._driver.evict,
+            channels=self._driver.channels,
         )
         supervisor.driver = Drivers(self._sockets, self._docker, partial(_driver_of, engine))
+        logs = {DriverName.PROCESS: self._options.logs, DriverName.DOCKER: self._docker.logs.root}
         supervisor.rows = Rows(engine)
-        space = Space(supervisor.post, self._driver.tend, lambda: self._driver.workers)
-        self._driver.on_tended, supervisor.on_worker = space.tended, space.follow
-        supervisor.on_executor, supervisor.disk = lambda: space.again(engine.workers.values()), space.used
+        take_up = self._attach(supervisor, logs)
         for bad in loaded.bad:
             log.error("worker %s: %s", bad.name, bad.reason, extra={"worker": bad.name})
-        effects = engine.restore(loaded.workers, time.monotonic(), loaded.meta.get("boot_id", boot) != boot)
+        engine.providers.settings = self._config.providers
+        engine.purse.set_budgets(by_key(self._config.budgets), ())
+        now, rebooted = time.monotonic(), loaded.meta.get("boot_id", boot) != boot
+        effects = engine.restore(loaded.workers, now, rebooted, loaded_tallies(loaded.meta))
+        effects += engine.restore_circuits(_circuits(loaded.meta), now, rebooted)
         engine.restore_unreadable((bad.name, bad.reason) for bad in loaded.bad)
         supervisor.on_docker = self._docker.open
         supervisor.on_socket = self._sockets.open
         supervisor.begin(effects, SetMeta("boot_id", boot))
+        for worker in engine.workers.values():
+            take_up(worker)
         if any(worker.spec.driver is DriverName.DOCKER for worker in engine.workers.values()):
             self._docker.open()
         for name in forgetting:  # before a new worker of that name can have a container
@@ -260,8 +311,60 @@ class Host:
         needed = any(worker.spec.docker_socket for worker in engine.workers.values())
         if needed or os.access(docker.proxy, os.W_OK):
             self._sockets.open()  # likewise
-        logs = {DriverName.PROCESS: self._options.logs, DriverName.DOCKER: self._docker.logs.root}
-        self._daemon = Daemon(supervisor, supervisor.rows, logs, self.reload, self.drain, lambda: self._config.docker)
+        traffic, meter = Traffic(), LoadMeter(os.fspath(self._options.state))
+        scraper = Scraper(supervisor, traffic, self._looks(), meter, lambda: self._config.metrics)
+        self._daemon = Daemon(
+            supervisor,
+            supervisor.rows,
+            logs,
+            self.reload,
+            self.drain,
+            lambda: self._config.docker,
+            traffic,
+            scraper.packed,
+            lambda: self._config.rd_agent,
+            lambda: self._driver.workers,
+            lambda: self._profiles,
+            one_user=self._options.launch is not None and os.geteuid() != 0,
+            state=self._options.state,
+        )
+
+    def _attach(self, supervisor: Supervisor, logs: Mapping[DriverName, Path]) -> Callable[[Worker], None]:
+        """Puts those in their places that follow the workers; returns what shows them one that was there before."""
+        post, workers, driver = supervisor.post, supervisor.engine.workers, supervisor.driver
+        space = Space(post, self._driver.tend, lambda: self._driver.workers, supervisor.engine.counts_disk)
+        output = Meter(post, supervisor.engine, lambda: driver)
+        reporters = Reporters(post, lambda: driver, supervisor.hub, logs, workers)
+        results = Results(post, lambda: driver, workers, logs)
+        probes = Probes(post, driver, self._docker)
+        pruning = Pruning(lambda: driver, workers.get, post)
+        self._driver.on_tended = space.tended
+        supervisor.on_spawn = Starts(driver, workers.get, post).spawn
+        supervisor.at_end = lambda run, then: reporters.at_end(run, lambda: results.at_end(run, then))
+        supervisor.on_worker = _each(space.follow, output.follow, reporters.follow, probes.follow, pruning.follow)
+        supervisor.on_forgotten = _each(reporters.forget, probes.forget)
+        supervisor.on_probe, supervisor.answers = probes.ask, probes.answers
+        supervisor.on_grew, supervisor.disk = output.grew, space.used
+        supervisor.on_executor = lambda: self._executor_came(space.again, output.again)
+        supervisor.pictures = Pictures(post, lambda: driver, logs)
+        return _each(reporters.follow, pruning.follow)
+
+    def _executor_came(self, *those: Callable[[Iterable[Worker]], None]) -> None:
+        """Each of them asks it anew."""
+        for again in those:
+            again(self._supervisor.engine.workers.values())
+        self._docker.executor_came()
+
+    def _looks(self) -> dict[DriverName, LastFound]:
+        """What runs use, asked of each driver by itself: an engine that hangs keeps nothing back but its own."""
+
+        async def of_processes(runs: Sequence[str]) -> Found:
+            return Found(*await asyncio.gather(self._driver.usage(runs), self._driver.own_usage()))
+
+        async def of_containers(runs: Sequence[str]) -> Found:
+            return Found(await self._docker.usage(runs))
+
+        return {DriverName.PROCESS: LastFound(of_processes), DriverName.DOCKER: LastFound(of_containers)}
 
     def _granted(self) -> Granted:
         """What the configuration grants to runs with a Docker socket, at the moment."""
@@ -306,13 +409,14 @@ class Host:
 
     # --- configuration ------------------------------------------------------------------------------------------------
 
-    def _specs(self, config: Config) -> list[tuple[str, Spec]]:
-        """Those of workers.d, each with its file. Raises ConfigError."""
+    def _specs(self, config: Config) -> tuple[Profiles, list[tuple[str, Spec]]]:
+        """The profiles, and the specs of workers.d, each with its file. Raises ConfigError."""
         directory = config.workers_dir
+        profiles = load_profiles(profile_directories(self._options.config), str(self._options.workers))
         if directory is None and self._options.config:
             beside = Path(self._options.config).parent / "workers.d"
             directory = str(beside) if beside.is_dir() else None
-        return load_workers(directory) if directory is not None else []
+        return profiles, load_workers(directory, profiles) if directory is not None else []
 
     async def _apply(self, specs: Sequence[tuple[str, Spec]]) -> list[dict[str, Any]]:
         peer = Peer(
@@ -329,8 +433,9 @@ class Host:
     async def reload(self, by: int) -> list[dict[str, Any]]:
         """Reads the configuration again; on a mistake in it the old one stays. Raises ProtocolError with the mistakes."""
         try:
-            config, specs, offered = await asyncio.to_thread(self._read)
-        except ConfigError as error:
+            config, (profiles, specs), offered = await asyncio.to_thread(self._read)
+            self._check_dependencies(spec for _, spec in specs)
+        except (ConfigError, LogError) as error:
             text = f"cannot reload: {error}"
             log.error("%s; the configuration stays as it was", text)
             self._notify(f"STATUS={text.splitlines()[0]}; the configuration stays as it was")
@@ -340,19 +445,31 @@ class Host:
         self._gauge.watch(config.pressure)
         changes = await self._apply(specs)
         self._server.grant(config.access)
+        self._profiles = profiles
         self._config = config  # keep_* and max_workers count from the next start on
+        self._supervisor.post(ev.ProvidersChanged(config.providers))
+        self._supervisor.post(ev.BudgetsChanged(by_key(config.budgets)))
         self._supervisor.post(ev.GroupsChanged({name: group.slots for name, group in config.groups.items()}))
-        logging.getLogger().setLevel(config.log_level.upper())
         log.info("configuration reloaded, asked by uid %d", by)
         self._notify(f"STATUS={status_line(self._supervisor)}")  # in the place of a mistake that it may have named
         return changes
 
-    def _read(self) -> tuple[Config, list[tuple[str, Spec]], Capacity]:
+    def _read(self) -> tuple[Config, tuple[Profiles, list[tuple[str, Spec]]], Capacity]:
+        """All that is read anew; where to log to, which can fail, takes effect here. Raises ConfigError, LogError."""
         config = load_config(self._options.config).config
-        return config, self._specs(config), self._capacity(config)
+        read = config, self._specs(config), self._capacity(config)
+        self._outputs.configure(config.logging, config.log_level)
+        return read
 
     def _capacity(self, config: Config) -> Capacity:
         return capacity(config.host, os.fspath(self._options.state))
+
+    def _check_dependencies(self, specs: Iterable[Spec]) -> None:
+        """Raises ConfigError for those that depend on what there is not, or on themselves."""
+        named = {spec.name: spec for spec in specs}
+        wrong = dependencies.problem(named, dependencies.depends_with(named, self._supervisor.engine.workers))
+        if wrong is not None:
+            raise ConfigError([Problem("depends", wrong)])
 
     async def _reload_by_signal(self) -> None:
         self._notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
@@ -381,9 +498,7 @@ class Host:
             self._done.set()
 
     def _drain(self) -> None:
-        longest = max(
-            (_stop_time(worker) for worker in self._supervisor.engine.workers.values() if _has_run(worker)), default=0
-        )
+        longest = dependencies.longest(filter(_has_run, self._supervisor.engine.workers.values()), _stop_time)
         self._notify(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={int((longest + _STOP_SLACK) * 1e6)}")
         log.info("stopping: %d runs are asked to end", self._supervisor.engine.live())
         self._supervisor.post(ev.DrainRequested())
@@ -412,6 +527,25 @@ class Host:
 def _driver_of(engine: Engine, name: str) -> DriverName:
     worker = engine.workers.get(name)
     return DriverName.PROCESS if worker is None else worker.spec.driver
+
+
+def _circuits(meta: Mapping[str, str]) -> dict[str, Circuit]:
+    """The breakers of providers as they were kept; closed, if they cannot be read: they open again if need be."""
+    try:
+        return decode_circuits(meta.get("providers", "{}"))
+    except Unreadable as error:
+        log.error("cannot read the breakers of providers: %s; they begin closed", error)
+        return {}
+
+
+def _each(*followers: Callable[[T], None]) -> Callable[[T], None]:
+    """Tells each of them how a worker is now, or that it is gone."""
+
+    def follow(about: T) -> None:
+        for tell in followers:
+            tell(about)
+
+    return follow
 
 
 def _has_run(worker: Worker) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -12,31 +13,35 @@ from attrs import asdict
 
 from rdagentd import __version__
 from rdagentd.api.context import Context
+from rdagentd.api.peer import Access
 from rdagentd.config.spec import encode_spec
+from rdagentd.model.health import Check, Health
+from rdagentd.model.run import log_bytes
 from rdagentd.model.worker import AT_REST, LIVE, State, Worker
-from rdagentd.protocol.errors import NOT_FOUND, OVER_CAPACITY, ProtocolError
+from rdagentd.protocol.errors import CONFLICT, NOT_FOUND, OVER_CAPACITY, ProtocolError
 from rdagentd.store.schema import VERSION as SCHEMA
+from rdagentd.supervisor.ailing import check_rows
 from rdagentd.supervisor.doctor import examine
-from rdagentd.supervisor.rows import pack_reply, run_row, worker_row
+from rdagentd.supervisor.doctor_host import asked, examine_host
+from rdagentd.supervisor.rows import pack_reply, provider_row, run_row, worker_row
+from rdagentd.supervisor.used import PATIENCE
 from rdagentd.supervisor.why import why as explain
 
 PROTOCOL = 1
-
-_PATIENCE = 5.0
-"""Seconds to wait for what runs use; what is not known by then is left out."""
 
 MOST_SHOWN = 1000
 """Workers that `show` and `why` answer about at once: each brings its history."""
 
 
 def ping(context: Context, args: dict[str, Any]) -> Any:
-    """That the daemon answers, and whether it can keep what it promises."""
+    """That the daemon answers, whether it can keep what it promises, and whether it is stopping."""
     supervisor = context.daemon.supervisor
     return {
         "pid": os.getpid(),
         "version": __version__,
         "uptime": time.monotonic() - supervisor.since,
         "problem": supervisor.store_error,
+        "draining": supervisor.engine.draining,
     }
 
 
@@ -46,10 +51,35 @@ def version(context: Context, args: dict[str, Any]) -> Any:
     return {"version": __version__, "protocol": PROTOCOL, "schema": SCHEMA, "executor": facts and dict(facts)}
 
 
-def doctor(context: Context, args: dict[str, Any]) -> Any:
+async def whoami(context: Context, args: dict[str, Any]) -> Any:
+    """Who the client is by the kernel's word, and what that person may do: on workers of other owners only an admin may more
+    than look."""
+    peer = context.peer
+    return {
+        "uid": peer.uid,
+        "gid": peer.gid,
+        "name": await asyncio.to_thread(_name_of, peer.uid),  # the host's database may be elsewhere
+        "role": _ROLES[peer.role],
+        "may": [access.name.lower() for access in Access if Access.NONE < access <= peer.role],
+    }
+
+
+_ROLES = {Access.VIEW: "viewer", Access.OPERATE: "operator", Access.ADMIN: "admin"}
+
+
+def _name_of(uid: int) -> str | None:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return None
+
+
+async def doctor(context: Context, args: dict[str, Any]) -> Any:
     """What can be kept of what workers are promised on this host, finding by finding."""
     supervisor = context.daemon.supervisor
-    return [asdict(finding) for finding in examine(supervisor.engine, supervisor.driver.unmet, supervisor.store_error)]
+    workers, state = asked(supervisor.engine.workers.values()), str(context.daemon.state)
+    findings = examine(supervisor.engine, supervisor.driver.unmet, supervisor.store_error)
+    return [asdict(finding) for finding in (*findings, *await asyncio.to_thread(examine_host, workers, state))]
 
 
 def status(context: Context, args: dict[str, Any]) -> bytes:
@@ -73,6 +103,7 @@ async def show(context: Context, args: dict[str, Any]) -> Any:
                 "row": worker_row(supervisor.engine, worker, time.monotonic()),
                 "runs": [run_row(run) for run in runs],
                 "usage": used.get(worker.name),
+                "checks": check_rows(supervisor.answers(worker.name)),
                 "revisions": [{"revision": revision, "at": at, "by": by} for revision, at, by in revisions],
             }
         )
@@ -90,16 +121,27 @@ async def _used(context: Context, chosen: Sequence[Worker]) -> dict[str, dict[st
     runs = {worker.run.id: worker for worker in chosen if worker.run is not None and worker.state in LIVE}
     asked = context.daemon.supervisor.driver.usage(list(runs))
     try:
-        told = await asyncio.wait_for(asked, _PATIENCE)
+        told = await asyncio.wait_for(asked, PATIENCE)
     except TimeoutError:
         told = {}
     used = {}
     for run, counted in told.items():
-        starts = getattr(runs[run].run, "log_start", {})
-        log = sum(end - starts.get(stream, end) for stream, end in counted["log"].items())
-        name = runs[run].name
-        used[name] = {**counted, "log": log, "disk": dict(context.daemon.supervisor.disk(name))}
+        worker = runs[run]
+        assert worker.run is not None
+        log = log_bytes(worker.run, counted["log"])
+        used[worker.name] = {**counted, "log": log, "disk": dict(context.daemon.supervisor.disk(worker.name))}
     return used
+
+
+def providers(context: Context, args: dict[str, Any]) -> Any:
+    """The providers that workers name or the configuration does, each with its breaker."""
+    engine, now = context.daemon.supervisor.engine, time.monotonic()
+    return [provider_row(engine, name, now) for name in engine.providers.names()]
+
+
+async def metrics(context: Context, args: dict[str, Any]) -> bytes:
+    """What Prometheus wants to know, family by family."""
+    return pack_reply(context.request, await context.daemon.scrape(), "families")
 
 
 async def why(context: Context, args: dict[str, Any]) -> Any:
@@ -110,7 +152,8 @@ async def why(context: Context, args: dict[str, Any]) -> Any:
         runs = await asyncio.to_thread(supervisor.store.runs, worker.name, 10)
         unmet = supervisor.driver.unmet(worker.spec)
         waits = supervisor.driver.waits(worker.run.id) if worker.run is not None and worker.state in LIVE else None
-        told.append(explain(supervisor.engine, worker, runs, time.monotonic(), unmet, waits=waits))
+        answers = supervisor.answers(worker.name)
+        told.append(explain(supervisor.engine, worker, runs, time.monotonic(), unmet, waits=waits, answers=answers))
     return told
 
 
@@ -124,12 +167,18 @@ def _few(context: Context, args: dict[str, Any], verb: str) -> list[Worker]:
 
 
 async def wait(context: Context, args: dict[str, Any]) -> Any:
-    """Answers with the rows once every chosen worker is at rest (or running); one that is removed meanwhile counts as there."""
+    """Answers with the rows once every chosen worker is at rest, or else running, healthy or ready; one that is removed
+    meanwhile counts as there, and one that comes to rest. What it answers is on disk."""
     hub, workers = context.daemon.supervisor.hub, context.daemon.supervisor.engine.workers
+    await context.daemon.supervisor.all_kept()
     chosen = context.select(args["select"])
     if not chosen:
         raise ProtocolError(NOT_FOUND, "cannot wait: there are no workers")
     there = _ARRIVED[args["until"]]
+    unasked = [worker.name for worker in chosen if args["until"] == "healthy" and not _is_asked(worker)]
+    if unasked:
+        text = f"cannot wait for {unasked[0]} to be healthy: nothing in its spec says how to ask; give it a [health]"
+        raise ProtocolError(CONFLICT, text)
     pending = {worker.name for worker in chosen if not there(worker)}
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -161,4 +210,16 @@ def _running(worker: Worker) -> bool:
     return worker.state is State.RUNNING or _at_rest(worker)
 
 
-_ARRIVED = {"rest": _at_rest, "running": _running}
+def _healthy(worker: Worker) -> bool:
+    return worker.health is Health.HEALTHY or _at_rest(worker)
+
+
+def _ready(worker: Worker) -> bool:
+    return worker.ready or _at_rest(worker)
+
+
+def _is_asked(worker: Worker) -> bool:
+    return worker.spec.health is not None and worker.spec.health.probe(Check.HEALTH) is not None
+
+
+_ARRIVED = {"rest": _at_rest, "running": _running, "healthy": _healthy, "ready": _ready}

@@ -16,6 +16,7 @@ import secrets
 import select
 import socket
 import sys
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
@@ -39,6 +40,7 @@ from rdagentd.protocol.errors import (
     ProtocolError,
 )
 from rdagentd.store.errors import StoreError
+from rdagentd.supervisor.traffic import CANCELLED, OK, UNKNOWN
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,10 @@ LEAVE = 5.0
 _FIELDS = frozenset({"v", "id", "op", "args"})
 
 
+def _most_connections() -> int:
+    return min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+
+
 class Server:
     """All connections. grants: who may do what; `grant` changes it, for those that are connected too."""
 
@@ -80,6 +86,8 @@ class Server:
         self.connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
         self._left: asyncio.Event | None = None
+        daemon.traffic.expect(OPERATIONS)
+        daemon.traffic.most = _most_connections()
 
     async def listen(self, listener: socket.socket) -> None:
         """Accepts on a bound Unix socket."""
@@ -120,6 +128,7 @@ class Server:
     def forget(self, connection: Connection) -> None:
         """That one is closed."""
         self.connections.discard(connection)
+        self.daemon.traffic.connections = len(self.connections)
         if self._left is not None and not self.connections:
             self._left.set()
 
@@ -135,7 +144,7 @@ class Server:
 class _Pending:
     """A request under way. source: the handler's coroutine or, of a stream, its items. lasts: not to be waited for."""
 
-    request: Any
+    context: Context
     source: Any
     task: asyncio.Task[None]
     lasts: bool
@@ -168,12 +177,13 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self.identify()
-        most = min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+        most = _most_connections()
         if len(self._server.connections) >= most:
             text = f"cannot serve: {most} clients are connected; try again later"
             self._fail(None, ProtocolError(OVER_CAPACITY, text))
             self.close()
         self._server.connections.add(self)
+        self._server.daemon.traffic.connections = len(self._server.connections)
 
     def identify(self) -> None:
         """Finds out who this is, and may do what."""
@@ -274,13 +284,13 @@ class Connection(asyncio.Protocol):
             operation, args = self._understand(message)
             result = operation.handler(context, args)
             if operation.stream:
-                self._spawn(request, result, self._stream(context, result), lasts=True)
+                self._spawn(context, result, self._stream(context, result), lasts=True)
             elif inspect.iscoroutine(result):
-                self._spawn(request, result, self._reply_later(context, result), lasts=operation.lasts)
+                self._spawn(context, result, self._reply_later(context, result), lasts=operation.lasts)
             else:
-                self._reply(request, result)
+                self._reply(context, result)
         except Exception as error:
-            self._fail(request, _told(error, context))
+            self._fail(context, _told(error, context))
 
     def _understand(self, message: dict[str, Any]) -> tuple[Operation, dict[str, Any]]:
         if not message.keys() <= _FIELDS:
@@ -309,18 +319,18 @@ class Connection(asyncio.Protocol):
 
     def cancel(self, request: Any) -> bool:
         """Ends the requests of that id that are under way; each gets its last answer."""
-        found = [pending.task for pending in self._tasks.values() if pending.request == request]
+        found = [pending.task for pending in self._tasks.values() if pending.context.request == request]
         for task in found:
             task.cancel()
         return bool(found)
 
     # --- answers ------------------------------------------------------------------------------------------------------
 
-    def _spawn(self, request: Any, source: Any, coroutine: Any, *, lasts: bool) -> None:
+    def _spawn(self, context: Context, source: Any, coroutine: Any, *, lasts: bool) -> None:
         self._number += 1
         number = self._number
         task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks[number] = _Pending(request, source, task, lasts)
+        self._tasks[number] = _Pending(context, source, task, lasts)
         task.add_done_callback(lambda _: self._ended(number))
 
     def _ended(self, number: int) -> None:
@@ -328,17 +338,17 @@ class Connection(asyncio.Protocol):
         if ended.task.cancelled():  # perhaps before its first step, so it is answered here
             if inspect.iscoroutine(ended.source):
                 ended.source.close()
-                self._fail(ended.request, ProtocolError(CONFLICT, "cannot go on: the request was cancelled"))
+                self._fail(ended.context, ProtocolError(CONFLICT, "cannot go on: the request was cancelled"), CANCELLED)
             else:
-                self._write(frames.pack({"id": ended.request, "end": True}))
+                self._end(ended.context)
         if self._requests or self._eof or self._leaves:
             self._take_up()
 
     async def _reply_later(self, context: Context, coroutine: Any) -> None:
         try:
-            self._reply(context.request, await coroutine)
+            self._reply(context, await coroutine)
         except Exception as error:
-            self._fail(context.request, _told(error, context))
+            self._fail(context, _told(error, context))
 
     async def _stream(self, context: Context, items: Any) -> None:
         request = context.request
@@ -348,18 +358,35 @@ class Connection(asyncio.Protocol):
                 if self._unsent > TURN_BYTES:
                     self._flush()
                 await self._drained.wait()
-            self._write(frames.pack({"id": request, "end": True}))
+            self._end(context)
         except Exception as error:
-            self._fail(request, _told(error, context))
+            self._fail(context, _told(error, context))
         finally:
             await items.aclose()
 
-    def _reply(self, request: Any, result: Any) -> None:
-        packed = result if type(result) is bytes else frames.pack({"id": request, "ok": True, "result": result})
+    def _reply(self, context: Context, result: Any) -> None:
+        packed = result if type(result) is bytes else frames.pack({"id": context.request, "ok": True, "result": result})
         self._write(packed)
+        self._count(context, OK)
 
-    def _fail(self, request: Any, error: ProtocolError) -> None:
+    def _end(self, context: Context) -> None:
+        """Of a stream."""
+        self._write(frames.pack({"id": context.request, "end": True}))
+        self._count(context, OK)
+
+    def _fail(self, context: Context | None, error: ProtocolError, outcome: str = "") -> None:
+        """context None: what was read is no request."""
+        request = context.request if context is not None else None
         self._write(frames.pack({"id": request, "ok": False, "error": error.to_wire()}))
+        self._count(context, outcome or error.code)
+
+    def _count(self, context: Context | None, outcome: str) -> None:
+        op = context.op if context is not None else ""
+        operation = _CANCEL if op == "cancel" else OPERATIONS.get(op)
+        took = None
+        if context is not None and operation is not None and not (operation.stream or operation.lasts):
+            took = time.perf_counter() - context.begun
+        self._server.daemon.traffic.answered(op if operation is not None else UNKNOWN, outcome, took)
 
     def _write(self, frame: bytes) -> None:
         self._frames.append(frame)  # one system call for all that is answered in one turn of the loop

@@ -7,14 +7,18 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-from rdagentd.api.context import Context
+from rdagentd.api.context import Context, checked, is_pattern, matches
 from rdagentd.model.run import Run
 from rdagentd.model.worker import AT_REST, Worker
 from rdagentd.protocol.errors import NOT_FOUND, OVER_CAPACITY, ProtocolError
 from rdagentd.supervisor.logs import LogReader, Piece
+from rdagentd.supervisor.spans import Spans
 
 _PAGE = 500
 """Events read at a time: what a slow reader holds in memory."""
+
+_MOST_GONE = 64
+"""Names of workers that are gone which are looked up for one request."""
 
 MOST_EVENTS_BACK = 10_000
 """Largest `tail` of events; more of them are asked for by number."""
@@ -27,21 +31,20 @@ MOST_RUNS_BACK = 1000
 
 
 async def events(context: Context, args: dict[str, Any]) -> AsyncIterator[Any]:
-    """The story, from a sequence number on, then live."""
+    """The story, from a sequence number or a time on, then live; of workers that are gone too, and of those that come."""
     supervisor = context.daemon.supervisor
-    select = args["select"]
-    names = None
-    if select.get("names") or select.get("labels"):
-        names = {worker.name for worker in context.select(select)}
+    names = await _chosen(context, args["select"])
+    kinds, after = args["kinds"], args["after"]
     subscription = supervisor.hub.subscribe() if args["follow"] else None
     seq = args["since"]
     try:
-        async for item in _stored_events(context, names, args["since"], args["tail"]):
+        async for item in _stored_events(context, names, args):
             seq = item["seq"]
             yield item
         while subscription is not None:
             item = dict(await subscription.items.get())
-            if item["seq"] > seq and (names is None or item["worker"] in names):
+            told = item["seq"] > seq and (not kinds or item["kind"] in kinds) and (after is None or item["at"] >= after)
+            if told and (names is None or _is_chosen(context, args["select"], names, item["worker"])):
                 yield item
             if subscription.overrun:
                 text = f"cannot follow events: this client is too slow; go on with since={item['seq']}"
@@ -51,10 +54,40 @@ async def events(context: Context, args: dict[str, Any]) -> AsyncIterator[Any]:
             supervisor.hub.unsubscribe(subscription)
 
 
-async def _stored_events(context: Context, names: set[str] | None, since: int, tail: int | None) -> AsyncIterator[Any]:
-    store = context.daemon.supervisor.store
+async def _chosen(context: Context, select: dict[str, Any]) -> set[str] | None:
+    """Names of the workers that are chosen, None for all. One that is named and gone is chosen if it has a story."""
+    names, labels = checked(select)
+    if not names and not labels:
+        return None
+    supervisor = context.daemon.supervisor
+    unknown = [name for name in names if name not in supervisor.engine.workers and not is_pattern(name)]
+    gone = {name for name in unknown[:_MOST_GONE] if await asyncio.to_thread(supervisor.store.events, {name}, 0, 1)}
+    rest = [name for name in names if name not in gone]
+    if gone and not rest:
+        return gone
+    return gone | {worker.name for worker in context.select({"names": rest, "labels": labels})}
+
+
+def _is_chosen(context: Context, select: dict[str, Any], names: set[str], name: str | None) -> bool:
+    """Whether an event is of one of these, or of a worker that came since; then its name is added."""
+    if name is None or name in names:
+        return name is not None
+    patterns, labels = checked(select)
+    worker = context.daemon.supervisor.engine.workers.get(name)
+    if worker is None or not labels.items() <= worker.spec.labels.items():
+        return False
+    if patterns and not any(matches(worker, pattern) for pattern in patterns):
+        return False
+    names.add(name)
+    return True
+
+
+async def _stored_events(context: Context, names: set[str] | None, args: dict[str, Any]) -> AsyncIterator[Any]:
+    events = context.daemon.supervisor.store.events
+    since, tail = args["since"], args["tail"]
+    limit = _PAGE if tail is None else tail
     while True:
-        page = await asyncio.to_thread(store.events, names, since, _PAGE if tail is None else tail, tail)
+        page = await asyncio.to_thread(events, names, since, limit, tail, kinds=args["kinds"], after=args["after"])
         for item in page:
             yield item
         if tail is not None or len(page) < _PAGE:
@@ -66,18 +99,20 @@ async def _stored_events(context: Context, names: set[str] | None, since: int, t
 
 
 async def logs(context: Context, args: dict[str, Any]) -> AsyncIterator[Any]:
-    """Captured output: bytes as they were written, by offset; follows until the worker is at rest."""
+    """Captured output: bytes as they were written, by offset, and with `runs` by run; follows until the worker is at rest."""
     worker = context.select({"names": [args["name"]]})[0]
     stream = args["stream"]
     reader = LogReader(context.daemon.logs[worker.spec.driver] / worker.name / stream)
     await context.daemon.supervisor.driver.catch_up(worker.name)
     start, end = await _range(context, worker, reader, args)
     follows = args["follow"] and end is None
-    position = start
+    position, spans = start, None
     while True:
         over = _is_over(context, worker.name)  # before the look at the end: what is written until then is sent
         upto = (await asyncio.to_thread(reader.bounds))[1] if end is None else end
-        async for item in _pieces(reader, position, upto):
+        if args["runs"]:  # after that look: whose bytes are there has begun
+            spans = await _spans(context, worker.name, stream, spans)
+        async for item in _pieces(reader, position, upto, spans):
             position = item["offset"] + len(item.get("data", b""))
             yield item
         if over or not follows:
@@ -87,16 +122,30 @@ async def logs(context: Context, args: dict[str, Any]) -> AsyncIterator[Any]:
         )  # one watch serves all who follow: no leaping ahead
 
 
-async def _pieces(reader: LogReader, start: int, end: int) -> AsyncIterator[dict[str, Any]]:
+async def _pieces(reader: LogReader, start: int, end: int, spans: Spans | None) -> AsyncIterator[dict[str, Any]]:
     pieces = reader.pieces(start, end)
     while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
         if piece.dropped:
             yield {"dropped": piece.dropped, "offset": piece.offset}
-        yield _item(piece)
+        if spans is None:
+            yield _item(piece)
+        else:
+            for part, run in spans.cut(piece):
+                yield {**_item(part), "run": run}
 
 
 def _item(piece: Piece) -> dict[str, Any]:
     return {"offset": piece.offset, "time": piece.time, "data": piece.data}
+
+
+async def _spans(context: Context, name: str, stream: str, known: Spans | None) -> Spans:
+    """The runs as they are now; those of the store are read again only if there is another one."""
+    supervisor = context.daemon.supervisor
+    worker = supervisor.engine.workers.get(name)
+    current = worker.run if worker is not None else None
+    if known is not None and known.complete and (current is None or current.id == known.latest):
+        return known
+    return Spans(await asyncio.to_thread(supervisor.store.runs, name, MOST_RUNS_BACK), stream)
 
 
 def _is_over(context: Context, name: str) -> bool:

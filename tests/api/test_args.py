@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from rdagentd.api import args as kinds
 from rdagentd.api.args import decode
@@ -33,6 +34,29 @@ def test_any_arguments_are_decoded_or_refused_in_words(op, given_args) -> None:
         assert len(error.message) < 500
     else:
         assert decoded.keys() == fields.keys()
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False).filter(lambda x: x % 1) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "\0"]), inner, max_size=3),
+    max_leaves=4,
+)
+NEAR_THE_EDGES = st.sampled_from(
+    [0, 1, -1, -1000, -1001, 10_000, 10_001, 2**63 - 1, 2**63, -(2**63), 10**12, 10**12 - 1, "", "\0", "a\0b", "a\n",
+     "x" * 65536, "x" * 65537, "rest", "out", "SIGHUP", "SIGNOT", [{}], [1], True]
+)  # fmt: skip
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(sorted((op, name) for op in OPERATIONS for name in OPERATIONS[op].args)),
+    JSON_VALUES | NEAR_THE_EDGES,
+)
+def test_what_the_schema_takes_is_what_the_check_takes(place, value) -> None:
+    field = OPERATIONS[place[0]].args[place[1]]
+    if field.schema.get("properties") and type(value) is dict:
+        return  # a selection is looked into by whoever selects
+    assert Draft202012Validator(field.schema).is_valid(value) == field.check(value)
 
 
 @settings(deadline=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -65,6 +66,39 @@ def test_ping_and_version(client: Client, host: LiveDaemon) -> None:
     assert version["protocol"] == 1 and alive(version["executor"]["pid"])
 
 
+def test_the_table_of_operations_describes_itself(client: Client) -> None:
+    told = client.call("describe")
+    assert [row["op"] for row in told] == list(OPERATIONS)
+    by_op = {row["op"]: row for row in told}
+    says = "That the daemon answers, whether it can keep what it promises, and whether it is stopping."
+    assert by_op["ping"] == {
+        "op": "ping", "text": says, "access": "view", "stream": False, "lasts": False, "args": {},
+    }  # fmt: skip
+    assert all(row["text"] for row in told)
+    assert (by_op["stop"]["access"], by_op["reload"]["access"]) == ("operate", "admin")
+    assert by_op["wait"]["lasts"] and by_op["events"]["stream"] and not by_op["status"]["stream"]
+    assert by_op["remove"]["args"]["force"] == {
+        "kind": "true or false", "schema": {"type": "boolean"}, "required": False, "default": False,
+    }  # fmt: skip
+    spec = by_op["submit"]["args"]["spec"]
+    assert spec["required"] and "default" not in spec
+    assert json.loads(json.dumps(told)) == told, "it goes through JSON as it is"
+
+
+def test_metrics_are_families_of_samples(client: Client) -> None:
+    families = client.call("metrics")["families"]
+    assert all(family.keys() == {"name", "kind", "help", "labels", "samples"} for family in families)
+    assert families[0]["name"] == "rdagentd_build_info" and families[0]["samples"][0][1] == 1
+    refused(client, "invalid", "metrics", select={})
+
+
+def test_a_client_is_told_who_it_is(client: Client) -> None:
+    told = client.call("whoami")
+    assert (told["uid"], told["gid"]) == (os.geteuid(), os.getegid())
+    assert told["name"] == pwd.getpwuid(os.geteuid()).pw_name
+    assert (told["role"], told["may"]) == ("admin", ["view", "operate", "admin"])
+
+
 def test_status_selects_by_name_glob_and_label(client: Client) -> None:
     for number in range(3):
         client.submit(f"sel-{number}", "/bin/true", labels={"team": f"t{number % 2}", "kind": "sel"})
@@ -107,6 +141,7 @@ def test_the_doctor_tells_of_everything_that_workers_are_promised(client: Client
     findings = client.call("doctor")
     subjects = [finding["subject"] for finding in findings]
     assert {"state", "executor", "limits of processes", "Docker", "Docker proxy", "isolation", "host"} <= set(subjects)
+    assert {"disk", "clock", "users", "ports", "API keys"} <= set(subjects)
     state = {finding["subject"]: finding["state"] for finding in findings}
     assert (state["state"], state["executor"]) == ("ok", "ok")
 
@@ -431,6 +466,27 @@ def test_a_log_by_run(client: Client) -> None:
     assert client.log("runs", run=-2) == client.log("runs", run=first, follow=True) == first.encode() + b"\n"
 
 
+def test_a_log_tells_the_run_of_each_byte(client: Client, tmp_path: Path) -> None:
+    """Of one that is followed over a restart, too."""
+    client.submit(
+        "told",
+        "/bin/sh",
+        "-c",
+        "printf $RDAGENTD_RUN; sleep 0.2; exit 1",
+        restart={"delay": "1ms", "retries": 3, "jitter": 0, "policy": "on-failure"},
+    )
+    followed = list(client.stream("logs", name="told", follow=True, runs=True))
+    assert b"".join(item["data"] for item in followed) == client.log("told")
+    wrote: dict[str, bytes] = {}
+    for item in followed:
+        wrote[item["run"]] = wrote.get(item["run"], b"") + item["data"]
+    assert len(wrote) == 4 and all(data == run.encode() for run, data in wrote.items())
+    again = list(client.stream("logs", name="told", runs=True, offset=5))
+    assert again[0]["data"] == again[0]["run"].encode()[5:]
+    assert {item["run"] for item in again} == wrote.keys()
+    assert "run" not in next(client.stream("logs", name="told"))
+
+
 def test_streams_apart(client: Client) -> None:
     client.submit("apart", "/bin/sh", "-c", "echo this; echo that >&2", log={"separate": True})
     client.wait("apart")
@@ -475,6 +531,56 @@ def test_a_log_that_was_cut_says_how_much_is_gone(client: Client, host: LiveDaem
 
 
 # --- events -----------------------------------------------------------------------------------------------------------
+
+
+def cancel(client: Client, request: int) -> None:
+    """Ends a stream, and hears all that is still said about it."""
+    open_ones = {request, client.send("cancel", id=request)}
+    while open_ones:
+        message = client.receive()
+        if "item" not in message:
+            open_ones.discard(message["id"])
+
+
+def test_events_by_kind_and_time(client: Client) -> None:
+    client.submit("kinds", "/bin/true")
+    client.wait("kinds")
+    select = {"names": ["kinds"]}
+    stored = list(client.stream("events", select=select))
+    assert list(client.stream("events", select=select, kinds=["started", "exited"])) == stored[2:4]
+    assert list(client.stream("events", select=select, kinds=["started", "exited"], tail=1)) == stored[3:4]
+    since = stored[3]["at"]
+    assert list(client.stream("events", select=select, after=since)) == [item for item in stored if item["at"] >= since]
+    assert list(client.stream("events", after=time.time() + 60)) == []
+    request = client.send("events", select=select, since=stored[-1]["seq"], kinds=["exited"], follow=True)
+    client.send("start", select=select)
+    while "item" not in (message := client.receive()) or message["id"] != request:
+        pass
+    assert message["item"]["kind"] == "exited"
+    cancel(client, request)
+    refused(client, "invalid", "events", kinds="exited")
+
+
+def test_events_of_workers_that_come_and_of_those_that_are_gone(client: Client) -> None:
+    client.submit("tale-1", "/bin/true")
+    client.wait("tale-1")
+    last = list(client.stream("events"))[-1]["seq"]
+    request = client.send("events", select={"names": ["tale-*"]}, since=last, follow=True)
+    client.submit("tale-2", "/bin/true")
+    client.submit("other", "/bin/true")
+    client.wait("tale-2", "other")
+    client.verb("remove", "tale-2")
+    told = []
+    while not told or told[-1]["kind"] != "removed":
+        message = client.receive()
+        if message["id"] == request:
+            told.append(message["item"])
+    assert {item["worker"] for item in told} == {"tale-2"}
+    cancel(client, request)
+    assert list(client.stream("events", select={"names": ["tale-2"]}, since=last)) == told
+    both = {item["worker"] for item in client.stream("events", select={"names": ["tale-2", "tale-1"]})}
+    assert both == {"tale-1", "tale-2"}
+    refused(client, "not_found", "events", select={"names": ["tale-2", "tale-3"]})
 
 
 def test_events_are_told_once_each_stored_or_live(client: Client) -> None:
@@ -556,6 +662,66 @@ def test_an_operator_sees_all_but_secrets_and_operates_its_own(client: Client, h
     assert client.call("show", select={"names": ["foreign"]})[0]["spec"]["environment"] == {"KEY": "hunter2"}
     os.kill(pid, signal.SIGKILL)
     client.wait("foreign")
+
+
+def test_nothing_is_launched_where_the_configuration_does_not_say_what(client: Client) -> None:
+    asked = {"scenario": "Data Science", "trace": "x", "port": 1, "competition": "y"}
+    assert "set rd_agent.program" in refused(client, "forbidden", "launch", **asked)
+
+
+def test_what_is_reported_counts_and_only_for_a_run(client: Client) -> None:
+    running(client, "tells")
+    told = client.call("report", name="tells", values={"iteration": 3}, added={"cost_usd": 0.25})
+    assert told["measures"] == {"iteration": 3, "cost_usd": 0.25}
+    row = client.worker("tells")
+    assert (row["iteration"], row["cost_usd"]) == (3, 0.25)
+    client.verb("kill", "tells")
+    client.wait("tells")
+    refused(client, "conflict", "report", name="tells", values={"iteration": 4})
+
+
+def test_what_has_no_checkpoints_and_no_workspace_says_so(client: Client) -> None:
+    running(client, "plain")
+    assert "its spec has no [checkpoints]" in refused(client, "conflict", "checkpoints", name="plain")
+    assert "it is running; stop it first" in refused(client, "conflict", "restore_workspace", name="plain")
+    client.verb("kill", "plain")
+    client.wait("plain")
+    assert "its spec has no directory" in refused(client, "conflict", "restore_workspace", name="plain")
+    assert "none is called nobody" in refused(client, "not_found", "checkpoints", name="nobody")
+    (told,) = client.verb("resume", "plain")
+    assert "has no checkpoints.resume to go on by; start it" in told["error"]["message"]
+
+
+def test_what_profiles_there_are_and_what_a_worker_lacks_can_be_asked(client: Client) -> None:
+    assert [one for one in client.call("profiles") if one["problem"]] == []
+    assert refused(client, "not_found", "profile", name="nothing").startswith("cannot ")
+    running(client, "lacking")
+    (told,) = client.call("preflight", select={"names": ["lacking"]})
+    assert (told["name"], told["asked"], told["problems"]) == ("lacking", False, [])
+    client.verb("kill", "lacking")
+
+
+def test_providers_are_told_with_their_breakers(client: Client) -> None:
+    assert client.call("providers") == []
+    client.submit("needs", "/bin/true", providers=["openai"])
+    client.wait("needs")
+    breaker = {"errors": 20, "window": 60.0, "cooldown": 120.0}
+    assert client.call("providers") == [
+        {
+            "name": "openai", "phase": "closed", "why": "", "errors": 0, "breaker": breaker, "probe": None,
+            "due_in": None, "workers": 1, "waiting": 0,
+        }
+    ]  # fmt: skip
+    client.verb("remove", "needs")
+
+
+def test_a_budget_is_raised_and_only_raised(client: Client) -> None:
+    client.call("submit", spec={"name": "paid", "command": ["true"], "budgets": {"run_time": "1h"}}, start=False)
+    chosen = {"names": ["paid"]}
+    (told,) = client.call("budget", select=chosen, **{"raise": {"run_time": "2h"}})["workers"]
+    assert (told["changed"], told["error"]) == (True, None)
+    assert client.worker("paid")["budgets"] == [{"of": "worker", "measure": "run_time", "used": 0.0, "budget": 7200.0}]
+    refused(client, "invalid", "budget", select=chosen, **{"raise": {"run_time": "1h"}})
 
 
 def test_every_operation_of_the_table_is_tried_here() -> None:

@@ -91,6 +91,14 @@ def test_a_viewer_looks(host: LiveDaemon) -> None:
         assert "lacks the role operate" in forbidden(client, "submit", spec={"command": ["true"]})
 
 
+def test_each_role_is_told_what_it_may(host: LiveDaemon) -> None:
+    with person(host, 54402, VIEWERS) as viewer, person(host, ALICE, OPERATORS) as operator:
+        told = viewer.call("whoami")
+        assert (told["uid"], told["name"], told["role"], told["may"]) == (54402, None, "viewer", ["view"])
+        told = operator.call("whoami")
+        assert (told["uid"], told["role"], told["may"]) == (ALICE, "operator", ["view", "operate"])
+
+
 def test_an_operator_operates_what_is_its_own(host: LiveDaemon) -> None:
     with person(host, ALICE, OPERATORS) as alice, person(host, BOB, OPERATORS) as bob:
         alice.submit("alices", "sh", "-c", "id -u; sleep 1000")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -123,6 +125,76 @@ def test_a_frame_that_the_server_does_not_read_is_not_called_slow(
         talk.writer.write(half[9:])
         gate.set()
         assert {(await talk.hear() or {})["id"] for _ in range(3)} == {1, 2, 3}
+
+    serve(tmp_path, test)
+
+
+def test_every_request_is_counted_once_by_how_it_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, begun = asyncio.Event(), asyncio.Event()
+
+    async def later(context: Any, args: Any) -> str:
+        begun.set()
+        await gate.wait()
+        return "done"
+
+    async def items(context: Any, args: Any) -> Any:
+        begun.set()
+        yield 1
+        await gate.wait()
+
+    operation(monkeypatch, later)
+    monkeypatch.setitem(OPERATIONS, "items", Operation(Access.VIEW, items, stream=True))
+
+    async def test(server: Server, connect: Callable[[], Awaitable[Talk]]) -> None:
+        traffic, talk = server.daemon.traffic, await connect()
+        counted = Counter({key: count for key, count in traffic.requests.items() if count})
+
+        async def answered(op: str, outcome: str, *messages: dict[str, Any]) -> None:
+            """Once all these were heard, there is one more of these and of nothing else."""
+            for message in messages:
+                assert await talk.hear() == message or message == ANY
+            counted[op, outcome] += 1
+            assert {key: count for key, count in traffic.requests.items() if count} == counted
+
+        talk.ask(1, "ping")
+        await answered("ping", "ok", ANY)
+        talk.ask(2, "ping", flag=True)
+        await answered("ping", "invalid", ANY)
+        talk.ask(3, "such-there-is-not")
+        await answered("unknown", "invalid", ANY)
+        talk.ask(4, "show", select={"names": ["nobody"]})
+        await answered("show", "not_found", ANY)
+        gate.set()
+        talk.ask(5, "items")
+        await answered("items", "ok", {"id": 5, "item": 1}, {"id": 5, "end": True})
+        gate.clear()
+        for op in ("test", "items"):
+            begun.clear()
+            talk.ask(6, op)
+            await begun.wait()
+            talk.writer.write(frames.pack({"v": 1, "id": 7, "op": "cancel", "args": {"id": 6}}))
+            heard = [await talk.hear() for _ in range(2 if op == "test" else 3)]
+            assert {"id": 7, "ok": True, "result": {"cancelled": True}} in heard
+            counted["cancel", "ok"] += 1
+            await answered(op, "cancelled" if op == "test" else "ok")
+        talk.writer.write(b"\0\0\0\1x")
+        await answered("unknown", "invalid", ANY)
+        assert set(traffic.durations) == {"ping", "show", "test", "cancel"}, "neither streams nor what is unknown"
+        assert sum(traffic.durations["ping"].counts) == 2
+
+    serve(tmp_path, test)
+
+
+def test_connections_are_counted_as_they_come_and_go(tmp_path: Path) -> None:
+    async def test(server: Server, connect: Callable[[], Awaitable[Talk]]) -> None:
+        talks = [await connect() for _ in range(3)]
+        for talk in talks:
+            talk.ask(1, "ping")
+            await talk.hear()
+        assert server.daemon.traffic.connections == 3 < server.daemon.traffic.most
+        talks[0].writer.close()
+        while server.daemon.traffic.connections != 2:
+            await asyncio.sleep(0)
 
     serve(tmp_path, test)
 
