@@ -71,7 +71,7 @@ def _main(argv: list[str]) -> int:
         print(page(arguments.command) if arguments else overview(), end="", file=sys.stdout if argv else sys.stderr)
         return EXIT_OK if argv else EXIT_USAGE
     client = Client(arguments.text("socket") or os.environ.get("RDAGENTD_SOCKET") or DEFAULT_SOCKET)
-    command = __import__(f"rdagentctl.commands.{arguments.command.name}", fromlist=["run"])
+    command = __import__(f"rdagentctl.commands.{arguments.command.name.replace('-', '_')}", fromlist=["run"])
     try:
         code: int = command.run(client, arguments)
     except TimeoutError:

@@ -82,6 +82,7 @@ class Client:
         wanted = self._send(op, args)
         while True:
             for message in self._receive(deadline):
+                raise_error(message)
                 if message.get("id") == wanted:
                     self.received += 1
                     return message["result"]
@@ -91,6 +92,7 @@ class Client:
         indexes = {self._send(op, args): index for index, (op, args) in enumerate(requests)}
         while indexes:
             for message in self._receive(None):
+                raise_error(message)  # not before what came with it was passed on
                 index = indexes.get(message.get("id", 0))
                 if index is None:
                     continue
@@ -122,7 +124,7 @@ class Client:
         if len(frame) - 4 > MAX_REQUEST:
             raise UsageError(f"cannot {op}: the request has {len(frame)} bytes, at most {MAX_REQUEST} are accepted")
         if self._socket is None:
-            self._socket = _connect(self.path)
+            self._socket = connect(self.path)
             self.reached = True
         try:
             self._socket.settimeout(ANSWER_WITHIN)
@@ -141,12 +143,13 @@ class Client:
     def _hear_out(self) -> None:
         """Raises what the daemon said before it hung up, if it said something."""
         try:
-            self._receive(time.monotonic() + PAUSE)
+            for message in self._receive(time.monotonic() + PAUSE):
+                raise_error(message)
         except (TimeoutError, UnreachableError):
             return
 
     def _receive(self, deadline: float | None) -> list[dict[str, Any]]:
-        """At least one message. Raises what the daemon said if it is an error."""
+        """At least one message."""
         messages: list[dict[str, Any]] = []
         while not messages:
             data = self._read(deadline)
@@ -154,8 +157,6 @@ class Client:
                 messages = self._decoder.feed(data)
             except FrameError as error:
                 raise Failure(f"cannot understand what answers at {self.path}: {error}. Is it rdagentd?") from None
-        for message in messages:
-            _raise_error(message)
         return messages
 
     def _read(self, deadline: float | None) -> bytes:
@@ -214,7 +215,8 @@ def resume(client: Client, again: Callable[[], T]) -> T:
         time.sleep(PAUSE)
 
 
-def _raise_error(message: dict[str, Any]) -> None:
+def raise_error(message: dict[str, Any]) -> None:
+    """Raises what the daemon said, if that is an error."""
     error = message.get("error")
     if error is None:
         return
@@ -232,15 +234,18 @@ def _raise_error(message: dict[str, Any]) -> None:
     raise ServerError(str(error.get("code")), str(error.get("message")))
 
 
-def _connect(path: str) -> _socket.socket:
+def connect(path: str, within: float | None = None) -> _socket.socket:
+    """A connection to the daemon, made within so many seconds (None: ANSWER_WITHIN). Raises UnreachableError."""
+    within = ANSWER_WITHIN if within is None else within
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         # Not settimeout(): without blocking, connect(2) does not wait where the queue of those who wait is full (unix(7)).
-        connection.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, struct.pack("@ll", int(ANSWER_WITHIN), 0))
+        patience = struct.pack("@ll", int(within), int(within % 1 * 1e6))
+        connection.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, patience)
         connection.connect(path)
     except BlockingIOError:
         raise UnreachableError(
-            f"cannot reach rdagentd at {path}: too many wait for it; none was taken up in {ANSWER_WITHIN:g} s"
+            f"cannot reach rdagentd at {path}: too many wait for it; none was taken up in {within:g} s"
         ) from None
     except PermissionError:
         raise UnreachableError(_not_permitted(path), EXIT_FORBIDDEN) from None

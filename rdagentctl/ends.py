@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def exit_code(row: dict[str, Any]) -> int:
     """As a shell would say it: the worker's own code, 128+N for signal N; EXIT_FAILED for an end without either.
 
-    A run that was ended by a limit never counts as 0.
+    A run that was ended by a limit, or whose outcome says that it failed, never counts as 0.
     """
     ended = row["exit"]
     if ended is None:
@@ -20,7 +20,7 @@ def exit_code(row: dict[str, Any]) -> int:
     if ended.get("signal"):
         return 128 + _number(ended["signal"])
     code = ended.get("code")
-    if ended["kind"] == "code":
+    if ended["kind"] == "code" and not (code == 0 and ended.get("outcome") == "failed"):
         return int(code)
     return int(code or EXIT_FAILED)
 

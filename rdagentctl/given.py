@@ -9,29 +9,60 @@ from rdagentctl.table import SPEC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
+    from rdagentctl.client import Client
     from rdagentctl.parse import Arguments
 
 _PAIRS = ("limits", "requests", "labels")
 
 
-def spec(arguments: Arguments) -> dict[str, Any]:
-    """What was asked for. Of the caller's own surroundings it holds the working directory and PATH. Raises UsageError."""
-    given: dict[str, Any] = {"command": arguments.rest, "directory": os.getcwd(), "environment": {}}
+def profile(arguments: Arguments, client: Client) -> dict[str, Any]:
+    """What the daemon knows of the profile that is named; nothing if none is."""
+    name = arguments.text("profile")
+    return client.call("profile", {"name": name}) if name else {}
+
+
+def spec(arguments: Arguments, profile: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked for. Of the caller's own surroundings it holds the working directory and PATH. Raises UsageError.
+
+    profile: may say where it works, and --set gives its parameters.
+    """
+    template = profile.get("template", {})
+    given: dict[str, Any] = {"environment": {}}
+    if arguments.rest:
+        given["command"] = arguments.rest
+    if profile:
+        given |= {"profile": profile["name"], "set": {}}
+        given |= {"name": arguments.words[0]} if arguments.words else {}
+    if "directory" not in template:
+        given["directory"] = os.getcwd()
     for option in SPEC:
         name = option.flag[2:]
         if option.path and arguments.flag(name):
             _put(given, option.path, _value(arguments, name, option.path, switch=not option.value, many=option.many))
+    for path, value in parameters(arguments).items():
+        if path in profile.get("parameters", ()):
+            given["set"][path] = value
+        else:
+            _put(given, path, value)
+    if "directory" in given:
+        given["directory"] = _absolute(given["directory"])
+    environment = given["environment"]
+    if "PATH" in os.environ and isinstance(environment, dict) and "PATH" not in template.get("environment", {}):
+        environment.setdefault("PATH", os.environ["PATH"])
+    return given
+
+
+def parameters(arguments: Arguments) -> dict[str, Any]:
+    """What --set says, each value as TOML reads it. Raises UsageError."""
+    given: dict[str, Any] = {}
     for text in arguments.many("set"):
         path, equals, value = text.partition("=")
         if not path or not equals:
             raise UsageError(f"cannot read --set {text}: FIELD=VALUE is expected, such as restart.factor=2")
-        _put(given, path, _toml(value))
-    given["directory"] = _absolute(given["directory"])
-    environment = given["environment"]
-    if "PATH" in os.environ and isinstance(environment, dict):
-        environment.setdefault("PATH", os.environ["PATH"])
+        given[path] = _toml(value)
     return given
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def overview() -> str:
     """What `rdagentctl` alone prints: every command on a line."""
-    lines = ["rdagentctl: start, watch and steer the workers of rdagentd", "", "usage: rdagentctl COMMAND …"]
+    lines = ["usage: rdagentctl COMMAND …: start, watch and steer the workers of rdagentd"]
     for title, names in table.GROUPS:
         lines += ["", f"{title}:"]
         lines += [f"  {name:<11} {found.says}" for name in names if (found := table.find(name))]
@@ -21,8 +21,7 @@ def overview() -> str:
         "",
         "NAME may be a glob ('agent-*'); --label KEY=VALUE selects by label. --json answers in JSON.",
         "Exit codes: 0 ok, 1 failed, 2 usage, 3 not running (status NAME), 4 no such worker, 5 not permitted,",
-        "69 daemon unreachable; run and wait exit as the worker did.",
-        "More: rdagentctl COMMAND --help",
+        "69 daemon unreachable; run and wait exit as the worker did. More: rdagentctl COMMAND --help",
         "",
     ]
     return "\n".join(lines)

@@ -33,7 +33,7 @@ def copy(client: Client, requests: Sequence[dict[str, Any]], sinks: Sequence[Sin
             known = request.get("offset")
             data = item["data"][max(0, known - item["offset"]) :] if known is not None else item["data"]
             end = item["offset"] + len(item["data"])
-            sink.write(end - len(data), item["time"], data)
+            sink.write(end - len(data), item["time"], data, item.get("run"))
             request.update(offset=end, since=None, tail=None)
 
     resume(client, once)
@@ -48,8 +48,8 @@ class Sink:
         self.stream = stream
         self._file = file or sys.stdout.buffer
 
-    def write(self, offset: int, at: float, data: bytes) -> None:
-        """Takes the bytes that begin at `offset` and came at `at`."""
+    def write(self, offset: int, at: float, data: bytes, run: str | None = None) -> None:
+        """Takes the bytes that begin at `offset`, came at `at` and are of `run` (None: unknown)."""
         self._file.write(data)
         self._file.flush()
 
@@ -71,9 +71,13 @@ class Lines(Sink):
         self._begun = b""
         self._offset = 0
         self._at = 0.0
+        self._run: str | None = None
 
-    def write(self, offset: int, at: float, data: bytes) -> None:
-        """Takes bytes; a line is passed on when its end is there."""
+    def write(self, offset: int, at: float, data: bytes, run: str | None = None) -> None:
+        """Takes bytes; a line is passed on when its end is there, or the next run begins."""
+        if run != self._run:
+            self.end()
+            self._run = run
         if not self._begun:
             self._offset, self._at = offset, at
         *lines, self._begun = (self._begun + data).split(b"\n")
@@ -106,14 +110,33 @@ class Lines(Sink):
         self._file.write(line + end)
 
 
+class NamedLines(Lines):
+    """Passes on lines with the worker's name before each, for several workers in one output."""
+
+    def __init__(self, stream: str, wanted: Callable[[bytes], bool], name: str, width: int) -> None:
+        super().__init__(stream, wanted)
+        self._head = f"{name:<{width}} | ".encode()
+
+    def put(self, offset: int, at: float, line: bytes, end: bytes) -> None:
+        """Writes one line, whole: another worker's may be next."""
+        self._file.write(self._head + line + b"\n")
+
+
 class JsonLines(Lines):
-    """Writes each line as an object: offset, time, stream, line."""
+    """Writes each line as an object: offset, time, worker, run, stream, text."""
+
+    def __init__(self, stream: str, wanted: Callable[[bytes], bool], worker: str) -> None:
+        super().__init__(stream, wanted)
+        self._worker = worker
 
     def put(self, offset: int, at: float, line: bytes, end: bytes) -> None:
         """Writes one line."""
-        render.show_json({"offset": offset, "time": at, "stream": self.stream, "line": line}, stream=True)
+        self._show({"offset": offset, "time": at, "run": self._run, "text": line})
 
     def gap(self, dropped: int, offset: int) -> None:
         """Writes an object for the gap."""
         self.end()
-        render.show_json({"offset": offset, "stream": self.stream, "dropped": dropped}, stream=True)
+        self._show({"offset": offset, "dropped": dropped})
+
+    def _show(self, told: dict[str, Any]) -> None:
+        render.show_json({"worker": self._worker, "stream": self.stream, **told}, stream=True)

@@ -97,11 +97,27 @@ def parse(argv: list[str]) -> Arguments | None:
         else:
             assert arguments is not None
             arguments.words.append(word)
+    if arguments is not None and arguments.command.name == "logs" and arguments.words[:1] == ["analyse"]:
+        _turn_to_analyse(arguments)
     if arguments is not None and "help" not in found:
         _check_words(arguments)
     elif arguments is None and found.keys() - {"help"}:
         raise UsageError("cannot tell what to do: no command given; see rdagentctl --help")
     return arguments
+
+
+def _turn_to_analyse(arguments: Arguments) -> None:
+    """`logs analyse NAME` is `analyse NAME`; without a name, it is the log of a worker called analyse."""
+    help_wanted = arguments.flag("help")
+    if len(arguments.words) < 2 and not help_wanted:
+        return
+    command = _command("analyse")
+    known = {option.flag[2:] for option in (*command.options, *table.COMMON)}
+    for name in arguments.options:
+        if name not in known and not help_wanted:
+            raise UsageError(f"cannot analyse: no option --{name}; see --help")
+    arguments.command = command
+    arguments.words = arguments.words[1:]
 
 
 def _names(option: Option) -> tuple[str, ...]:
@@ -159,11 +175,12 @@ def _option(
 def _check_words(arguments: Arguments) -> None:
     command, words = arguments.command, arguments.words
     if command.rest:
-        if words:
+        profile = "profile" in arguments.options  # it may bring the command, and then a word is the worker's name
+        if words and not (profile and len(words) <= command.most):
             raise UsageError(
                 f"cannot {command.name}: what to run stands after --: rdagentctl {command.name} -- {words[0]} …"
             )
-        if not arguments.rest:
+        if not arguments.rest and not profile:
             raise UsageError(f"cannot {command.name}: no command given; it stands after --: … -- COMMAND [ARGUMENT…]")
     if len(words) > command.most and not command.rest:
         raise UsageError(f"cannot {command.name}: {words[command.most]!r} is one word too many")

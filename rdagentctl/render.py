@@ -59,18 +59,19 @@ def width_of(text: str) -> int:
     """Columns that the text takes; wide characters take two."""
     if text.isascii():
         return len(text)
-    from unicodedata import combining, east_asian_width
+    from unicodedata import category, east_asian_width
 
-    return sum((east_asian_width(char) in "WF") + (not combining(char)) for char in text)
+    return sum((east_asian_width(char) in "WF") + (category(char) not in ("Mn", "Me")) for char in text)
 
 
-def fit(text: str, width: int) -> str:
-    """The text in at most `width` columns, its end cut."""
+def fit(text: str, width: int, mark: str = "…") -> str:
+    """The text in at most `width` columns; its end is cut, which `mark`, one column, shows."""
     if width_of(text) <= width:
         return text
+    text = text[: max(0, width)]  # no character takes less than a column but those that combine
     while text and width_of(text) >= width:
         text = text[: max(0, width - 1)] if text.isascii() else text[:-1]
-    return text + "…" if width > 0 else ""
+    return text + mark if width > 0 else ""
 
 
 def table(

@@ -12,6 +12,7 @@ from rdagentd.protocol.errors import EXIT_FAILED, EXIT_OF_CODE, EXIT_OK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from rdagentctl.client import Client
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 
 LIVE = ("starting", "running", "paused", "stopping")
 """States in which a worker has a process."""
+
+
+REACHED: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "running": lambda row: row["state"] == "running",
+    "healthy": lambda row: row["health"] == "healthy",
+    "ready": lambda row: bool(row.get("ready")),
+}
+"""Whether a worker is what is waited for, where that is no end."""
 
 
 def select(arguments: Arguments, names: list[str] | None = None) -> dict[str, Any]:
@@ -36,7 +45,7 @@ def act(client: Client, arguments: Arguments, until: str = "", names: list[str] 
     if until and arguments.flag("wait"):
         moved = [worker["name"] for worker in workers if not worker.get("error")]
         chosen = {"names": moved, "labels": {}}
-        rows = {row["name"]: row for row in wait(client, chosen, until, timeout)} if moved else {}
+        rows = {row["name"]: row for row in wait(client, chosen, until, timeout, verb)} if moved else {}
         workers = [{**worker, **_of_row(rows.get(worker["name"]))} for worker in workers]
         if until == "running" and any(row["state"] == "failed" for row in rows.values()):
             code = EXIT_FAILED
@@ -48,11 +57,22 @@ def act(client: Client, arguments: Arguments, until: str = "", names: list[str] 
     return EXIT_OF_CODE.get(errors[0]["code"], EXIT_FAILED) if errors else code
 
 
-def wait(client: Client, chosen: dict[str, Any], until: str, timeout: float | None) -> list[dict[str, Any]]:
-    """Rows of the workers once all of them are `until`: rest or running. Raises Failure after `timeout` seconds."""
+def wait(
+    client: Client, chosen: dict[str, Any], until: str, timeout: float | None, what: str = "wait"
+) -> list[dict[str, Any]]:
+    """Rows of the workers once all of them are `until`: rest, running, healthy, ready. Raises Failure after `timeout` seconds.
+
+    Somebody at a terminal sees how far it is; what: what is done, for them.
+    """
+    watched = sys.stderr.isatty()
     deadline = None if timeout is None else time.monotonic() + timeout
 
     def once() -> list[dict[str, Any]]:
+        if watched:
+            from rdagentctl import progress
+
+            if progress.wanted():
+                return progress.attend(client, what, chosen, until, deadline)
         left = None if deadline is None else deadline - time.monotonic()
         rows: list[dict[str, Any]] = client.call("wait", {"select": chosen, "until": until}, within=left)
         return rows
@@ -62,7 +82,9 @@ def wait(client: Client, chosen: dict[str, Any], until: str, timeout: float | No
     except TimeoutError:
         client.close()
         rows = client.call("status", {"select": chosen})
-        late = [f"{row['name']} is {row['state']}" for row in rows if (row["state"] in LIVE) != (until == "running")]
+        there = [REACHED[until](row) if until in REACHED else row["state"] not in LIVE for row in rows]
+        how = [(until == "healthy" and row["health"]) or row["state"] for row in rows]
+        late = [f"{row['name']} is {is_so}" for row, is_so, ok in zip(rows, how, there, strict=True) if not ok]
         told = ", ".join(map(render.plain, late[:5])) + (f" and {len(late) - 5} more" if len(late) > 5 else "")
         raise Failure(f"cannot wait any longer: {render.ago(timeout or 0)} are over, but {told or 'not all'}") from None
 

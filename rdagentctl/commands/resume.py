@@ -1,4 +1,4 @@
-"""rdagentctl resume: lets paused workers go on."""
+"""rdagentctl resume: lets paused workers go on, and those at rest start from a checkpoint."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from rdagentctl.selection import act
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from rdagentctl.client import Client
     from rdagentctl.parse import Arguments
 
 
 def run(client: Client, arguments: Arguments) -> int:
     """The exit code."""
-    return act(client, arguments)
+    chosen = arguments.text("from")
+    more: dict[str, Any] = {"checkpoint": chosen} if chosen else {}
+    return act(client, arguments, **more)

@@ -7,8 +7,9 @@ import sys
 
 from rdagentctl import render
 from rdagentctl.ends import exit_code
-from rdagentctl.given import spec
+from rdagentctl.given import profile, spec
 from rdagentctl.output import JsonLines, Sink, copy
+from rdagentctl.selection import wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,15 +24,19 @@ _INSIST = ("stop", "kill")
 
 def run(client: Client, arguments: Arguments) -> int:
     """The worker's own exit code; 0 if it was left running."""
-    given = spec(arguments)
+    given = spec(arguments, profile(arguments, client))
     separate = given.get("log", {}).get("separate") is True
     answer = _submit(client, given)
     name = answer["name"]
     if sys.stderr.isatty():
         print(f"{render.plain(name)}: {answer['state']}", file=sys.stderr)
     streams = ("out", "err") if separate else ("out",)
-    requests: list[dict[str, Any]] = [{"name": name, "stream": stream, "follow": True} for stream in streams]
-    if not _follow(client, arguments, requests):
+    with_runs = {"runs": True} if arguments.flag("json") else {}
+    requests: list[dict[str, Any]] = [
+        {"name": name, "stream": stream, "follow": True, **with_runs} for stream in streams
+    ]
+    pulls = given.get("driver") == "docker" and sys.stderr.isatty()
+    if not _follow(client, arguments, requests, pulls=pulls):
         return 0
     row = client.call("status", {"select": {"names": [name], "labels": {}}})[0]
     if arguments.flag("json"):
@@ -55,18 +60,26 @@ def _submit(client: Client, given: dict[str, Any]) -> Any:
     return answer
 
 
-def _follow(client: Client, arguments: Arguments, requests: list[dict[str, Any]]) -> bool:
-    """Shows the output until the worker is at rest; False if the person left it running."""
+def _follow(client: Client, arguments: Arguments, requests: list[dict[str, Any]], *, pulls: bool) -> bool:
+    """Shows the output until the worker is at rest; False if the person left it running.
+
+    pulls: before there is any, an image may have to come, and somebody looks on.
+    """
     name = requests[0]["name"]
     files = {"out": sys.stdout.buffer, "err": sys.stderr.buffer}
     as_json = arguments.flag("json")
     sinks = [
-        JsonLines(request["stream"], lambda _: True) if as_json else Sink(request["stream"], files[request["stream"]])
+        JsonLines(request["stream"], lambda _: True, name)
+        if as_json
+        else Sink(request["stream"], files[request["stream"]])
         for request in requests
     ]
     insisted = 0
     while True:
         try:
+            if pulls and not client.interrupted:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                wait(client, {"names": [name], "labels": {}}, "running", None, f"start {name}")
             # an interrupt is raised only while nothing is under way, so that no output is lost or shown twice
             signal.signal(signal.SIGINT, client.interrupt)
             copy(client, requests, sinks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from rdagentctl import render
+from rdagentctl.commands.budget import amount, part
 from rdagentctl.selection import select
 
 TYPE_CHECKING = False
@@ -34,12 +35,16 @@ def _lines(answer: dict[str, Any]) -> Iterator[str]:
     yield render.plain(row["name"])
     reason = row["reason"]
     yield f"  state     {row['state']}{': ' + render.plain(reason['text']) if reason else ''}"
+    yield from _health(row, answer.get("checks", {}))
     yield f"  wish      {row['want']}"
     yield f"  owner     {render.user(row['owner'])}"
     if row["run"] and row["run"]["pid"] and not row["run"]["ended_at"]:
         yield f"  process   {row['run']['pid']}, for {render.ago(render.lasts(row['run'], time.time()))}"
     if answer.get("usage"):
         yield f"  uses      {', '.join(_uses(answer['usage']))}"
+    for one in row.get("budgets", ()):
+        used, most = (amount(one["measure"], one[key]) for key in ("used", "budget"))
+        yield f"  budget    {render.plain(one['measure'])} of {render.plain(one['of'])}: {used} of {most} ({part(one)})"
     yield f"  attempt   {row['attempt']}, {render.count(row['restarts'], 'restart')}"
     yield f"  spec      revision {row['revision']}"
     yield from (f"    {path} = {told}" for path, told in _fields("", answer["spec"]))
@@ -48,10 +53,21 @@ def _lines(answer: dict[str, Any]) -> Iterator[str]:
     yield from _section("revisions", ["REVISION", "AT", "BY"], map(_revision, answer["revisions"]), _REVISIONS)
 
 
+def _health(row: dict[str, Any], checks: dict[str, Any]) -> Iterator[str]:
+    """What is known by its checks, and the last answer to each."""
+    known = [row["health"] or "", "" if row.get("ready", True) or row["state"] != "running" else "not ready"]
+    if any(known):
+        yield f"  health    {', '.join(filter(None, known))}"
+    for answers in checks.values():
+        last = answers[-1]
+        yield f"            {render.plain(last['text'])}, {render.ago(max(0, time.time() - last['at']))} ago"
+
+
 def _fields(path: str, spec: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Fields that have a value, by dotted path."""
     for key, thing in spec.items():
-        where = f"{path}{render.plain(key)}"
+        bare = key.replace("_", "").replace("-", "").isalnum()
+        where = path + (render.plain(key) if bare else f'"{render.plain(key)}"')  # as TOML has it
         if where == "environment":  # values are secrets often enough; --json tells those that the daemon tells
             yield where, ", ".join(map(render.plain, thing)) or "-"
         elif isinstance(thing, dict) and not where.startswith("limits."):
@@ -73,7 +89,13 @@ def _section(title: str, heading: list[str], lines: Any, most: int) -> Iterator[
 def _run(run: dict[str, Any]) -> tuple[str, ...]:
     begin, end = run["started_at"], run["ended_at"]
     took = render.ago(end - begin if end else render.lasts(run, time.time())) if begin else "-"
-    return render.plain(run["id"]), render.clock(begin), took, *_used(run), render.ending(run.get("exit")) or "-"
+    return render.plain(run["id"]), render.clock(begin), took, *_used(run), _end(run)
+
+
+def _end(run: dict[str, Any]) -> str:
+    """How it ended, and where it began if not at the beginning."""
+    end, began = render.ending(run.get("exit")) or "-", run.get("checkpoint")
+    return f"{end}; went on from {render.plain(began)}" if began else end
 
 
 def _uses(used: dict[str, Any]) -> Iterator[str]:

@@ -25,10 +25,10 @@ ORDER = ("failed", "backoff", "stopping", "paused", "queued", "starting", "runni
 QUIET = frozenset({"running", "stopped", "completed"})
 """States whose rows may be left out when a screen is too small for all."""
 
-_RANK = {state: rank for rank, state in enumerate(ORDER)}
+RANK = {state: rank for rank, state in enumerate(ORDER)}
 _HEADING = ("NAME", "STATE", "TIME", "PID", "RESTARTS", "DETAIL")
 _DROP = (4, 3, 2)
-_USES = ("CPU", "MEMORY", "TASKS", "READ", "WRITTEN", "LOG")
+_USES = ("CPU", "MEMORY", "TASKS", "READ", "WRITTEN", "LOG", "BUDGET")
 
 
 def run(client: Client, arguments: Arguments) -> int:
@@ -53,7 +53,7 @@ def text(rows: list[Row], size: tuple[int, int] | None, *, everything: bool, col
     """The whole answer for a screen of `size` columns and lines."""
     if not rows:
         return "no workers yet. Begin with: rdagentctl submit -- COMMAND\n"
-    rows.sort(key=lambda row: (_RANK.get(row["state"], 0), row["name"]))
+    rows.sort(key=lambda row: (rank(row), row["name"]))
     shown = rows if everything or size is None else _cut(rows, size[1])
     now = time.time()
     lines = [_HEADING, *[_cells(row, now) for row in shown]]
@@ -73,13 +73,21 @@ def _add_usage(client: Client, chosen: dict[str, Any], rows: list[Row]) -> None:
 def _uses(row: Row) -> tuple[str, ...]:
     used = row["usage"]
     if not used:
-        return ("-",) * len(_USES)
+        return (*("-",) * (len(_USES) - 1), _budget(row))
     return (
         render.seconds(used["user"], used["system"]),
         render.size(used["memory"]),
         str("-" if used["tasks"] is None else used["tasks"]),
         *(render.size(used[key]) for key in ("read", "written", "log")),
+        _budget(row),
     )
+
+
+def _budget(row: Row) -> str:
+    """How much is used of the budget of which the least is left."""
+    parts = [(one["used"] / one["budget"], one["measure"]) for one in row.get("budgets", ()) if one["budget"]]
+    most, measure = max(parts, default=(0.0, ""))
+    return f"{most:.0%} {render.plain(measure)}" if parts else "-"
 
 
 def _counts(rows: list[Row], colour: bool) -> str:
@@ -96,7 +104,7 @@ def _counts(rows: list[Row], colour: bool) -> str:
 
 def _cut(rows: list[Row], lines: int) -> list[Row]:
     """All rows in trouble, and as many quiet ones as the screen has room for beside the other lines."""
-    loud = sum(row["state"] not in QUIET for row in rows)
+    loud = sum(row["state"] not in QUIET or row["health"] == "unhealthy" for row in rows)
     room = max(lines - 5, 5)
     return rows if len(rows) <= room + 1 else rows[: max(loud, room)]
 
@@ -108,29 +116,45 @@ def _rest(left: list[Row]) -> str:
 
 
 def _cells(row: Row, now: float) -> tuple[str, ...]:
-    state, run = row["state"], row["run"]
-    health, reason = row["health"], row["reason"]
-    shown = f"{state}, {health}" if health and health != "healthy" else state
-    live = state in LIVE and run
-    if reason and state != "running":
-        detail = reason["text"]
-    elif state in ("failed", "completed") and row["exit"]:
-        detail = render.ending(row["exit"])
-    else:
-        command = row["command"]
-        detail = command if type(command) is str else " ".join(command)
+    run = row["run"]
     return (
         render.plain(row["name"]),
-        render.plain(shown),
-        _time(row, run, now),
-        str(run["pid"] or "-") if live else "-",
+        state(row),
+        since(row, now),
+        str(run["pid"] or "-") if row["state"] in LIVE and run else "-",
         str(row["restarts"]),
-        detail if detail.isprintable() else render.plain(detail),
+        detail(row),
     )
 
 
-def _time(row: Row, run: Row | None, now: float) -> str:
-    """How long it has been so, or when it will go on."""
+def state(row: Row) -> str:
+    """State, and health if that is not well; else whether it can be used."""
+    health = row["health"] or "healthy"
+    if health == "healthy" and row["state"] == "running" and row.get("ready") is False:
+        health = "not ready"
+    return render.plain(row["state"] if health == "healthy" else f"{row['state']}, {health}")
+
+
+def rank(row: Row) -> int:
+    """By trouble, most first."""
+    return RANK["backoff"] if row["health"] == "unhealthy" else RANK.get(row["state"], 0)
+
+
+def detail(row: Row) -> str:
+    """The reason for the state, how it ended, or what runs: what a person most wants to know."""
+    if row["reason"] and row["state"] != "running":
+        said = row["reason"]["text"]
+    elif row["state"] in ("failed", "completed") and row["exit"]:
+        said = render.ending(row["exit"])
+    else:
+        command = row["command"]
+        said = command if type(command) is str else " ".join(command)
+    return render.plain(said)
+
+
+def since(row: Row, now: float) -> str:
+    """How long it has been so, or when it will go on; now: seconds since the epoch."""
+    run = row["run"]
     if row["state"] in LIVE:
         return render.ago(render.lasts(run, now)) if run and run["started_at"] else "-"
     if row["due_in"] is not None:

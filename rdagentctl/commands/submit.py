@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rdagentctl import render
-from rdagentctl.given import spec
+from rdagentctl.given import profile, spec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 def run(client: Client, arguments: Arguments) -> int:
     """The exit code."""
-    answer = client.call("submit", {"spec": spec(arguments), "start": not arguments.flag("no-start")})
+    answer = client.call(
+        "submit", {"spec": spec(arguments, profile(arguments, client)), "start": not arguments.flag("no-start")}
+    )
     if arguments.flag("json"):
         render.show_json(answer)
     else:

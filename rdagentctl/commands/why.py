@@ -20,7 +20,7 @@ def run(client: Client, arguments: Arguments) -> int:
     chosen = select(arguments)
     if not chosen["names"] and not chosen["labels"]:
         rows = client.call("status", {"select": chosen})
-        chosen["names"] = [row["name"] for row in rows if row["state"] in _TROUBLE]
+        chosen["names"] = [row["name"] for row in rows if row["state"] in _TROUBLE or row["health"] == "unhealthy"]
     answers: list[dict[str, Any]] = (
         client.call("why", {"select": chosen}) if chosen["names"] or chosen["labels"] else []
     )

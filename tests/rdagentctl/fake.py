@@ -32,10 +32,12 @@ class Stream:
 
 class FakeDaemon:
     """Listens at `path`. `answers` maps an operation to a function of its args, which returns a result, a Stream or Raw,
-    or raises ProtocolError. `requests` are all (op, args) that came, `came` is notified with each."""
+    or raises ProtocolError. `requests` are all (op, args) that came, `came` is notified with each. pipelined: requests of a
+    connection do not wait for each other."""
 
-    def __init__(self, path: str, answers: dict[str, Answer] | None = None) -> None:
+    def __init__(self, path: str, answers: dict[str, Answer] | None = None, *, pipelined: bool = False) -> None:
         self.path = path
+        self._pipelined = pipelined
         self.answers = answers or {}
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.came = threading.Condition()
@@ -87,11 +89,17 @@ class FakeDaemon:
         try:
             while data := connection.recv(65536):
                 for message in decoder.feed(data):
-                    if not self._answer(connection, message):
+                    if self._pipelined:
+                        threading.Thread(target=self._answer_beside, args=(connection, message), daemon=True).start()
+                    elif not self._answer(connection, message):
                         connection.shutdown(socket.SHUT_RDWR)
                         return
         except OSError:
             return
+
+    def _answer_beside(self, connection: socket.socket, message: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):  # who asked has gone
+            self._answer(connection, message)
 
     def _answer(self, connection: socket.socket, message: dict[str, Any]) -> bool:
         op, number, args = message["op"], message["id"], message["args"]
@@ -138,6 +146,7 @@ def row(name: str = "web", state: str = "running", **more: Any) -> dict[str, Any
         "run": {"id": "01abc", "pid": 4242, "started_at": 1_700_000_000.0, "ended_at": None},
         "exit": None,
         "due_in": None,
+        "budgets": [],
         **more,
     }
 

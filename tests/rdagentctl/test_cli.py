@@ -28,10 +28,26 @@ ANSWERS = {
     "status": [row()],
     "show": [{"row": row(), "spec": {"name": "web", "environment": {"A": "s3cret"}}, "runs": [], "revisions": []}],
     "wait": [row(state="completed", exit=ended(0))],
+    "usage": [],
     "why": [{"name": "web", "sentences": ["web is running."], "facts": {}}],
     "ping": {"pid": 1, "version": "0.1.0", "uptime": 3.0, "problem": None},
     "version": {"version": "0.1.0", "protocol": 1, "schema": 1, "executor": None},
+    "metrics": {"families": [{"name": "x", "kind": "gauge", "help": "h", "labels": [], "samples": [[[], 1]]}]},
+    "report": {"measures": {"tokens": 5.0, "step": "testing"}},
+    "providers": [],
     "doctor": [{"subject": "state", "state": "ok", "text": "can be written"}],
+    "profiles": [{"name": "p", "file": "/p.toml", "about": "a", "extends": [], "parameters": {}, "problem": None}],
+    "profile": {
+        "name": "p", "file": "/p.toml", "about": "a", "extends": [], "template": {"command": ["x"]}, "spec": None,
+        "parameters": {"n": {"about": "how many", "choices": [], "default": 1, "needed": False}},
+    },
+    "checkpoints": {"name": "web", "next": "2", "checkpoints": [
+        {"path": "3", "at": 1e9, "size": 7, "problem": "is cut off", "failures": 0, "present": True},
+        {"path": "2", "at": 1e9, "size": 7, "problem": "", "failures": 1, "present": True},
+        {"path": "1", "at": 1e9, "size": 7, "problem": None, "failures": 0, "present": False},
+    ]},
+    "restore_workspace": {"name": "web", "run": "r1", "branch": "refs/heads/main", "commit": "a" * 40, "directory": "/srv/w"},
+    "preflight": [{"name": "web", "asked": True, "problems": [], "unmade": None}],
     "logs": Stream([{"offset": 0, "time": 1.0, "data": b"hello\n"}]),
     "events": Stream([{"seq": 1, "at": 1.0, "worker": "web", "run": None, "kind": "k", "text": "t", "by": None, "data": {}}]),
     **{verb: {"workers": [fared()]} for verb in (*ACTS, "signal")},
@@ -42,11 +58,21 @@ LINES = {
     "run": ["run", "--", "ls"],
     "apply": ["apply", "-"],
     "signal": ["signal", "hup", "web"],
+    "report": ["report", "web", "tokens+=5", "step=testing"],
     "completion": ["completion", "bash"],
-    **{verb: [verb] for verb in ("status", "why", "events", "ping", "doctor", "version", "reload")},
+    "profiles": ["profiles"],
+    "profile": ["profile", "show", "p"],
+    "preflight": ["preflight", "web"],
+    "checkpoints": ["checkpoints", "web"],
+    "restore-workspace": ["restore-workspace", "web"],
+    "top": ["top", "--once", "--interval", "0.2"],
+    **{
+        verb: [verb]
+        for verb in ("status", "why", "events", "providers", "budget", "metrics", "ping", "doctor", "version", "reload")
+    },
     **{
         verb: [verb, "web"]
-        for verb in ["show", "logs", "wait", "start", "stop", "restart", "pause", "resume", "kill", "remove"]
+        for verb in ["show", "logs", "analyse", "wait", "start", "stop", "restart", "pause", "resume", "kill", "remove"]
     },
 }
 
@@ -162,3 +188,23 @@ def test_a_silent_daemon_does_not_hang_wait(fake: FakeDaemon, ctl: Ctl) -> None:
     fake.answers = {"wait": lambda args: Raw(b"", stay=True), "status": lambda args: [row()]}
     done = ctl("wait", "web", "--timeout", "0.1")
     assert (done.returncode, done.stderr) == (1, "cannot wait any longer: 0s are over, but web is running\n")
+
+
+@pytest.mark.parametrize("option", ["--until", "--for"])
+def test_wait_until_healthy(fake: FakeDaemon, ctl: Ctl, option: str) -> None:
+    fake.answers = {"wait": lambda args: [row("db", health="healthy", ready=True)]}
+    done = ctl("wait", "db", option, "healthy")
+    assert (done.returncode, done.stdout) == (0, "db: running\n")
+    assert fake.args("wait") == [{"select": {"names": ["db"], "labels": {}}, "until": "healthy"}]
+    fake.answers = {"wait": lambda args: [row("db", "failed", health=None, ready=False, exit=ended(3))]}
+    done = ctl("wait", "db", option, "ready")
+    assert (done.returncode, done.stdout) == (1, "db: failed\n")
+
+
+def test_who_waits_in_vain_for_health_is_told_who_lacks_it(fake: FakeDaemon, ctl: Ctl) -> None:
+    fake.answers = {
+        "wait": lambda args: Raw(b"", stay=True),
+        "status": lambda args: [row("a", health="healthy"), row("b", health="starting")],
+    }
+    done = ctl("wait", "a", "b", "--until", "healthy", "--timeout", "0.1")
+    assert done.returncode == 1 and "but b is starting" in done.stderr and "a is" not in done.stderr

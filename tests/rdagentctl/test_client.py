@@ -183,10 +183,10 @@ def test_what_a_leaving_daemon_has_not_read_is_asked_of_the_next(tmp_path: Path,
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(1)
-    connect = module._connect
+    connect = module.connect
 
     def connected(where: str) -> object:
-        monkeypatch.setattr(module, "_connect", connect)
+        monkeypatch.setattr(module, "connect", connect)
         connection = connect(where)
         accepted, _ = listener.accept()
         listener.close()
@@ -197,7 +197,7 @@ def test_what_a_leaving_daemon_has_not_read_is_asked_of_the_next(tmp_path: Path,
             threading.Timer(0.1, accepted.close).start()
         return connection
 
-    monkeypatch.setattr(module, "_connect", connected)
+    monkeypatch.setattr(module, "connect", connected)
     threads = threading.Timer(0.3, lambda: daemons.append(FakeDaemon(path, {"submit": lambda args: "done"})))
     daemons: list[FakeDaemon] = []
     monkeypatch.setattr(module, "PAUSE", 0.5)

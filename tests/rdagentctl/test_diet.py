@@ -25,13 +25,18 @@ FORBIDDEN = {
     "json": "6.6 ms; only with --json",
     "logging": "11 ms; the client prints",
     "pathlib": "4 ms; os.path does",
+    "rdagentctl.link": "only for top, and for who waits at a terminal",
+    "rdagentctl.progress": "only for who waits at a terminal",
+    "rdagentctl.top": "only for top",
     "re": "5 ms; only for --grep and durations",
+    "select": "only where something is followed",
     "selectors": "one socket needs none",
     "shutil": "5 ms; os.get_terminal_size does",
     "signal": "3 ms, because it imports enum; only for run",
     "socket": "5.6 ms; _socket does",
     "sqlite3": "the daemon's file is the daemon's",
     "subprocess": "7 ms; nothing is started",
+    "termios": "only for top",
     "tomllib": "only for apply and --set",
     "traceback": "errors are sentences",
     "typing": "13 ms with what it imports; needed by mypy alone",
@@ -70,3 +75,12 @@ def test_of_the_daemon_it_knows_the_protocol_alone(loaded: set[str]) -> None:
 
 def test_one_command_does_not_import_another(loaded: set[str]) -> None:
     assert {name for name in loaded if name.startswith("rdagentctl.commands.")} == {"rdagentctl.commands.status"}
+
+
+@pytest.mark.parametrize("module", ["asyncio", "curses", "inspect", "selectors", "socket", "subprocess", "threading"])
+def test_top_does_without(module: str) -> None:
+    code = (
+        "import sys, rdagentctl.commands.top, rdagentctl.top.app, rdagentctl.top.batch, rdagentctl.top.screen, "
+        f"rdagentctl.progress; sys.exit({module!r} in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=50, check=False, env=environment()).returncode == 0

@@ -17,10 +17,10 @@ from rdagentd.model.requests import Requests
 from rdagentd.model.spec import Policy, Rlimit
 
 
-def given(*words: str) -> dict[str, Any]:
+def given(*words: str, profile: dict[str, Any] | None = None) -> dict[str, Any]:
     arguments = parse(["submit", *words])
     assert arguments is not None
-    return spec(arguments)
+    return spec(arguments, profile or {})
 
 
 def test_a_command_alone_takes_only_directory_and_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_every_option_leads_to_a_field_that_the_daemon_knows(tmp_path: Path, mon
     )
     words = line.split()
     used = {word for word in words if word.startswith("--")}
-    assert used == {option.flag for option in SPEC}
+    assert used == {option.flag for option in SPEC} - {"--profile"}
     decoded = decode_spec({**given(*words, "--", "sh")})
     assert (decoded.name, decoded.directory) == ("w", str(tmp_path / "sub"))
     assert decoded.environment == {"A": "1=2", "MINE": "own", "PATH": os.environ["PATH"]}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.harness import LiveDaemon
 from tests.rdagentctl.conftest import CTL, environment
@@ -113,6 +114,56 @@ def test_apply_shows_what_changes(live: Live, tmp_path: Path) -> None:
     assert other.stdout == "+ other is new\n- w is removed\n2 changes, 0 workers unchanged\n"
 
 
+def test_lines_of_several_workers_survive_the_daemon_too(live: Live, daemon: LiveDaemon) -> None:
+    for name in ("m-1", "m-2"):
+        live("submit", "--name", name, "--", "sh", "-c", f"{TICKS.format(count=100)}; echo ERROR at the end; sleep 0.1")
+    follower = subprocess.Popen(
+        [*CTL, "--socket", str(daemon.socket), "logs", "m-*", "-f", "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), text=True,
+    )  # fmt: skip
+    assert follower.stdout is not None
+    begun = follower.stdout.readline()
+    daemon.kill()
+    daemon.start()
+    # communicate() would lose what readline() has read ahead.
+    told = [json.loads(line) for line in (begun, *follower.stdout)]
+    assert follower.wait(60) == 0
+    for row in rows(live, "m-*"):
+        mine = [line for line in told if line["worker"] == row["name"]]
+        assert [line["text"] for line in mine] == [*(f"tick {n}" for n in range(1, 101)), "ERROR at the end"]
+        assert {(line["run"], line["stream"]) for line in mine} == {(row["run"]["id"], "out")}
+        assert [line["offset"] for line in mine] == sorted({line["offset"] for line in mine})
+    done = live("logs", "analyse", "m-1", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    (report,) = json.loads(done.stdout)
+    assert (report["lines"], report["errors"]["count"], sum(report["rates"]["lines"])) == (101, 1, 101)
+
+
+def test_following_events_survives_the_daemon(live: Live, daemon: LiveDaemon) -> None:
+    live("submit", "--name", "w-0", "--", "true")
+    live("wait", "w-0")
+    follower = subprocess.Popen(
+        [*CTL, "--socket", str(daemon.socket), "events", "w-*", "-f", "--json", "--kind", "submitted", "--kind", "exited"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), text=True,
+    )  # fmt: skip
+    assert follower.stdout is not None
+    told = [json.loads(follower.stdout.readline()) for _ in range(2)]
+    for number in range(1, 4):
+        daemon.kill()
+        client = daemon.start()
+        assert client is not None
+        client.submit(f"w-{number}", "/bin/true")
+        client.submit(f"other-{number}", "/bin/true")
+        client.wait(f"w-{number}")
+        told += [json.loads(follower.stdout.readline()) for _ in range(2)]
+    follower.kill()
+    follower.communicate()
+    assert [(item["worker"], item["kind"]) for item in told] == [
+        (f"w-{number}", kind) for number in range(4) for kind in ("submitted", "exited")
+    ]
+    assert [item["seq"] for item in told] == sorted({item["seq"] for item in told})
+
+
 def test_following_survives_the_daemon(live: Live, daemon: LiveDaemon) -> None:
     live("submit", "--name", "ticker", "--", "sh", "-c", TICKS.format(count=150))
     follower = subprocess.Popen(
@@ -133,6 +184,16 @@ def test_following_survives_the_daemon(live: Live, daemon: LiveDaemon) -> None:
     out, _ = waiter.communicate(timeout=60)
     assert (begun[1] + out).decode().splitlines() == [f"tick {n}" for n in range(1, 101)]
     assert waiter.returncode == 9
+
+
+def test_metrics_are_what_a_reader_of_prometheus_takes(live: Live) -> None:
+    live("run", "--name", "w", "--", "sh", "-c", "exit 3")
+    families = list(text_string_to_metric_families(live("metrics").stdout))
+    told = {(sample.name, *sample.labels.values()): sample.value for one in families for sample in one.samples}
+    assert told["rdagentd_exits_total", "code"] == told["rdagentd_worker_state", "w", "default", "failed"] == 1
+    assert told["rdagentd_request_duration_seconds_count", "submit"] == 1
+    as_json = json.loads(live("metrics", "--json").stdout)
+    assert len(as_json["families"]) == len(families)
 
 
 def test_an_interrupt_of_run_stops_the_worker(live: Live, daemon: LiveDaemon) -> None:

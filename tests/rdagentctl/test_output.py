@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from rdagentd.protocol.errors import ProtocolError
+from rdagentd.protocol.frames import pack
 from tests.rdagentctl.conftest import CTL, Ctl, environment
-from tests.rdagentctl.fake import FakeDaemon, Stream
+from tests.rdagentctl.fake import FakeDaemon, Raw, Stream, row
 
 BYTES = b"one\ntw\xffo\r\n\x00three\nlast"
 PIECES = [(0, BYTES[:2]), (2, BYTES[2:9]), (9, BYTES[9:])]
@@ -57,19 +59,70 @@ def test_grep_joins_pieces_to_lines(fake: FakeDaemon) -> None:
     assert raw(fake, "logs", "web", "-v").returncode == 2
 
 
-def test_json_has_offset_and_time_of_each_line(fake: FakeDaemon) -> None:
-    fake.answers = {
-        "logs": lambda args: Stream([*items(*PIECES), {"dropped": 5, "offset": 30}, *items((30, b"end\n"))])
-    }
-    lines = [json.loads(line) for line in raw(fake, "logs", "web", "--json").stdout.splitlines()]
-    assert lines == [
-        {"offset": 0, "time": 100.0, "stream": "out", "line": "one"},
-        {"offset": 4, "time": 102.0, "stream": "out", "line": "tw\\xffo\r"},
-        {"offset": 10, "time": 109.0, "stream": "out", "line": "\x00three"},
-        {"offset": 17, "time": 109.0, "stream": "out", "line": "last"},
-        {"offset": 30, "stream": "out", "dropped": 5},
-        {"offset": 30, "time": 130.0, "stream": "out", "line": "end"},
+def of_run(run: str | None, *pieces: tuple[int, bytes]) -> list[dict[str, Any]]:
+    return [{**item, "run": run} for item in items(*pieces)]
+
+
+def test_json_has_all_of_each_line(fake: FakeDaemon) -> None:
+    told = [
+        *of_run("r1", *PIECES),
+        {"dropped": 5, "offset": 30},
+        *of_run("r1", (30, b"cut")),
+        *of_run("r2", (33, b"end\n")),
     ]
+    fake.answers = {"logs": lambda args: Stream(told)}
+    lines = [json.loads(line) for line in raw(fake, "logs", "web", "--json").stdout.splitlines()]
+    of = {"worker": "web", "stream": "out"}
+    assert lines == [
+        {**of, "offset": 0, "time": 100.0, "run": "r1", "text": "one"},
+        {**of, "offset": 4, "time": 102.0, "run": "r1", "text": "tw\\xffo\r"},
+        {**of, "offset": 10, "time": 109.0, "run": "r1", "text": "\x00three"},
+        {**of, "offset": 17, "time": 109.0, "run": "r1", "text": "last"},
+        {**of, "offset": 30, "dropped": 5},
+        {**of, "offset": 30, "time": 130.0, "run": "r1", "text": "cut"},
+        {**of, "offset": 33, "time": 133.0, "run": "r2", "text": "end"},
+    ]
+    assert fake.args("logs")[0]["runs"] is True
+
+
+def several(fake: FakeDaemon) -> None:
+    """Two workers, each of which has written its name twice."""
+
+    def logs(args: dict[str, Any]) -> Stream:
+        return Stream(of_run("r", (0, args["name"].encode() + b"\n" + args["name"].encode())))
+
+    fake.answers = {"status": lambda args: [row("a"), row("long")], "logs": logs}
+
+
+@pytest.mark.parametrize("words", [("a", "long"), ("*",), ("--label", "k=v")])
+def test_of_several_workers_each_line_has_the_name(fake: FakeDaemon, words: tuple[str, ...]) -> None:
+    several(fake)
+    done = raw(fake, "logs", *words)
+    assert done.stdout == b"a    | a\na    | a\nlong | long\nlong | long\n"
+    assert raw(fake, "logs", *words, "--grep", "l").stdout == b"long | long\nlong | long\n"
+    asked = fake.args("status")[0]["select"]
+    assert asked == {"names": [word for word in words if "=" not in word and word[0] != "-"], "labels": asked["labels"]}
+
+
+def test_json_of_several_workers_and_both_streams(fake: FakeDaemon) -> None:
+    several(fake)
+    done = raw(fake, "logs", "a", "long", "--json", "-f", "--stream", "both")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert sorted((line["worker"], line["stream"], line["offset"], line["text"]) for line in lines) == [
+        (name, stream, offset, name)
+        for name in ("a", "long")
+        for stream in ("err", "out")
+        for offset in (0, len(name) + 1)
+    ]
+
+
+def test_too_many_logs_at_once_are_refused(fake: FakeDaemon) -> None:
+    fake.answers = {"status": lambda args: [row(f"w{number}") for number in range(201)]}
+    done = raw(fake, "logs", "w*", "-f")
+    assert (done.returncode, done.stderr) == (
+        2,
+        b"cannot follow 201 logs: at most 200 at a time; name fewer workers\n",
+    )
 
 
 def test_a_gap_is_told(fake: FakeDaemon) -> None:
@@ -139,6 +192,33 @@ def test_events_are_lines(fake: FakeDaemon, ctl: Ctl) -> None:
         {"select": {"names": [], "labels": {}}, "since": 0, "tail": 50, "follow": False},
         {"select": {"names": ["we*"], "labels": {}}, "since": 7, "tail": 2, "follow": False},
     ]
+
+
+def test_events_by_kind_and_since_a_time(fake: FakeDaemon, ctl: Ctl) -> None:
+    fake.answers = {"events": lambda args: Stream([event(1)])}
+    ctl("events", "--kind", "exited", "--kind", "refused", "--since", "@5.5")
+    asked = {"select": {"names": [], "labels": {}}, "since": 0, "tail": None, "follow": False}
+    assert fake.args("events") == [{**asked, "kinds": ["exited", "refused"], "after": 5.5}]
+    done = ctl("events", "--since", "soon")
+    assert (done.returncode, "cannot read --since soon: a time is expected" in done.stderr) == (2, True)
+
+
+def test_who_is_too_slow_for_events_goes_on_from_the_store(fake: FakeDaemon, ctl: Ctl) -> None:
+    def events(args: dict[str, Any]) -> Any:
+        if args["since"] == 0:
+            frames = [pack({"id": 1, "item": event(number)}) for number in (1, 2)]
+            return Raw(b"".join(frames) + pack({"id": 1, "ok": False, "error": too_slow.to_wire()}), stay=True)
+        if args["since"] == 2:
+            return Stream([event(3), event(4)])
+        raise too_slow
+
+    too_slow = ProtocolError("over_capacity", "cannot follow events: this client is too slow; go on with since=2")
+    fake.answers = {"events": events}
+    done = ctl("events", "-f", "--json")
+    assert [json.loads(line)["seq"] for line in done.stdout.splitlines()] == [1, 2, 3, 4]
+    assert (done.returncode, done.stderr) == (0, "")
+    fake.answers = {"events": lambda args: (_ for _ in ()).throw(too_slow)}
+    assert ctl("events", "-f").returncode != 0, "without progress there is no going on"
 
 
 def test_events_go_on_with_the_next_daemon(fake: FakeDaemon) -> None:

@@ -64,8 +64,10 @@ def test_help_needs_nothing_else() -> None:
         ("submit ls -l", "cannot submit: no option -l; see --help"),
         ("submit ls", "cannot submit: what to run stands after --: rdagentctl submit -- ls …"),
         ("stop", "cannot stop: NAME… is missing; for all workers: '*'"),
-        ("logs", "cannot logs: NAME is missing"),
-        ("logs a b", "cannot logs: 'b' is one word too many"),
+        ("logs", "cannot logs: NAME… is missing; for all workers: '*'"),
+        ("completion bash zsh", "cannot completion: 'zsh' is one word too many"),
+        ("logs analyse a b", "cannot analyse: 'b' is one word too many"),
+        ("logs analyse a -f", "cannot analyse: no option --follow; see --help"),
         ("ping pong", "cannot ping: 'pong' is one word too many"),
         ("--json", "cannot tell what to do: no command given; see rdagentctl --help"),
         ("-- ls", "cannot tell what to do: no command before --; see rdagentctl --help"),
@@ -95,3 +97,21 @@ def test_values_of_the_wrong_kind() -> None:
 )  # fmt: skip
 def test_durations(text: str, seconds: float | None) -> None:
     assert duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["logs analyse web --json", "--socket /s logs analyse web --json", "logs --json analyse web", "analyse web --json"],
+)
+def test_logs_analyse_is_analyse(line: str) -> None:
+    arguments = parse(line.split())
+    assert arguments is not None
+    assert (arguments.command.name, arguments.words, arguments.flag("json")) == ("analyse", ["web"], True)
+
+
+def test_a_worker_may_be_called_analyse() -> None:
+    for line in ("logs analyse", "logs web analyse", "start logs analyse web"):
+        arguments = parse(line.split())
+        assert arguments is not None and arguments.command.name == line.split()[0]
+    asked = parse(["logs", "analyse", "--help"])
+    assert asked is not None and asked.command.name == "analyse"

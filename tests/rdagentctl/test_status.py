@@ -7,6 +7,7 @@ import pty
 import subprocess
 import time
 
+from rdagentctl.commands import show
 from rdagentctl.commands.status import text
 from rdagentctl.render import width_of
 from tests.rdagentctl.conftest import CTL, Ctl, environment
@@ -48,7 +49,7 @@ def test_long_shows_what_each_uses(fake: FakeDaemon, ctl: Ctl) -> None:
         "status": lambda args: [row("a"), row("b", "queued")], "usage": lambda args: [{"name": "a", "usage": used}]
     }  # fmt: skip
     heading, first, second = [line.split() for line in ctl("status", "-l").stdout.splitlines()[2:]]
-    assert heading[5:11] == ["CPU", "MEMORY", "TASKS", "READ", "WRITTEN", "LOG"]
+    assert heading[5:12] == ["CPU", "MEMORY", "TASKS", "READ", "WRITTEN", "LOG", "BUDGET"]
     assert second[5:11] == ["1m05s", "1.5G", "12", "-", "1.0M", "700"]
     assert first[5:11] == ["-"] * 6
 
@@ -100,6 +101,23 @@ def test_trouble_is_never_cut() -> None:
     assert "and 1 running" in shown
 
 
+def test_ill_health_is_trouble_and_told() -> None:
+    rows = [
+        row("a", health="healthy", ready=True),
+        row("b", health="healthy", ready=False),
+        row("c", health="starting", ready=False),
+        row("z", health="unhealthy", ready=False),
+        row("old", health=None),
+    ]
+    lines = text(rows, None, everything=False, colour=False).splitlines()[3:]
+    assert lines[0].split()[:3] == ["z", "running,", "unhealthy"]
+    told = {line.split()[0]: line for line in lines}
+    assert "running, not ready" in told["b"] and "running, starting" in told["c"]
+    assert "running," not in told["a"] and "running," not in told["old"]
+    many = [row(f"w{n:03}", health="unhealthy") for n in range(100)] + [row("ok")]
+    assert text(many, (120, 24), everything=False, colour=False).count("running, unhealthy") == 100
+
+
 def test_hostile_names_stay_on_their_line() -> None:
     shown = text([row("a\x1b[2J", "fail\ned", command=["b\r\n", "\x07"])], None, everything=True, colour=False)
     assert "\x1b" not in shown
@@ -134,3 +152,8 @@ def test_colour_is_for_terminals_without_no_color(fake: FakeDaemon, ctl: Ctl) ->
     assert "\x1b[31m1 failed\x1b[0m" in on_terminal(fake.path)
     assert "\x1b" not in on_terminal(fake.path, NO_COLOR="1")
     assert "\x1b" not in ctl("status").stdout
+
+
+def test_keys_that_are_not_bare_are_quoted_as_toml_has_them() -> None:
+    spec = {"nice": 5, "preflight": {"programs": {"/usr/bin/x": "0.8"}}}
+    assert list(show._fields("", spec)) == [("nice", "5"), ('preflight.programs."/usr/bin/x"', '"0.8"')]

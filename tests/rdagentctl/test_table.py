@@ -9,8 +9,8 @@ import rdagentctl.commands
 from rdagentctl import table
 
 VERBS = (
-    "submit run apply status show start stop restart pause resume signal kill remove wait logs why events ping doctor version "
-    "reload completion"
+    "submit run apply status top show start stop restart budget pause resume signal kill remove wait logs analyse why events "
+    "metrics ping doctor version profiles profile preflight checkpoints restore-workspace reload completion report providers"
 )
 
 
@@ -18,8 +18,9 @@ def test_every_command_has_a_file_and_every_file_a_command() -> None:
     names = [command.name for command in table.COMMANDS]
     assert sorted(names) == sorted(VERBS.split())
     files = {path.stem for path in Path(rdagentctl.commands.__file__).parent.glob("*.py")} - {"__init__"}
-    assert files == set(names)
-    for name in names:
+    modules = {name.replace("-", "_") for name in names}
+    assert files == modules
+    for name in modules:
         assert callable(importlib.import_module(f"rdagentctl.commands.{name}").run)
 
 
