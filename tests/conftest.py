@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,12 +14,24 @@ from tests.engine import Engine, unavailable
 from tests.harness import Client, LiveDaemon
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _ways_are_open(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Whoever runs in a temporary directory can come to it; pytest keeps all but its own user out, and xdist lays one more."""
+    base = tmp_path_factory.getbasetemp()
+    for directory in (base, *base.parents[:2]):
+        if directory.stat().st_uid == os.geteuid() and directory.stat().st_mode & 0o111 != 0o111:
+            directory.chmod(directory.stat().st_mode | 0o111)
+
+
 @pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[LiveDaemon]:
-    """A daemon that is not started yet; everything of it is ended afterwards."""
-    live = LiveDaemon(tmp_path)
-    yield live
-    live.close()
+def daemon() -> Iterator[LiveDaemon]:
+    """A daemon that is not started yet; everything of it is ended afterwards. The way to its sockets is short: unix(7)."""
+    with tempfile.TemporaryDirectory(prefix="rdagentd-", ignore_cleanup_errors=True) as name:
+        directory = Path(name)
+        directory.chmod(0o711)
+        live = LiveDaemon(directory)
+        yield live
+        live.close()
 
 
 @pytest.fixture

@@ -131,6 +131,7 @@ class LiveDaemon:
         self.executors: set[int] = set()
         self._clients: list[Client] = []
         self.prefix: list[str] = []
+        self.program = ["up", "--no-gateway", "--state-dir"]
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -138,7 +139,7 @@ class LiveDaemon:
         """Starts it, once the one before has ended; with `ready`, returns a client once the executor is connected."""
         if self.process is not None:
             self.process.wait(DEADLINE)
-        command = [*self.prefix, sys.executable, "-m", "rdagentd", "up", "--state-dir", str(self.state), *extra]
+        command = [*self.prefix, sys.executable, "-m", "rdagentd", *self.program, str(self.state), *extra]
         with self.errors.open("ab") as errors:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, env={**os.environ, **(env or {})}

@@ -40,7 +40,7 @@ def proc(pid: int, what: str) -> list[str]:
 
 def test_it_leaves_the_terminal_and_is_ready_when_its_starter_is_done(run: Run, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text("log_level = 'info'\n")
-    started = run("up", "--detach", "--config", "config.toml", "--socket", "s")
+    started = run("up", "--no-gateway", "--detach", "--config", "config.toml", "--socket", "s")
     assert (started.returncode, started.stdout, started.stderr) == (0, "", "")
     client = Client(tmp_path / "s", 20)
     assert client.call("version")["executor"] is not None, "ready is with an executor"
@@ -60,7 +60,7 @@ def test_it_leaves_the_terminal_and_is_ready_when_its_starter_is_done(run: Run, 
     worker = client.worker("w")["run"]["pid"]
     status = run("status")
     assert (status.returncode, status.stdout) == (0, f"rdagentd runs in {tmp_path}/state as process {pid}\n")
-    second = run("up", "--detach")
+    second = run("up", "--no-gateway", "--detach")
     assert second.returncode == 1
     assert second.stderr.startswith(f"rdagentd: cannot start: another rdagentd (pid {pid}) uses ")
     down = run("down")
@@ -75,12 +75,12 @@ def limited() -> bool:
 
 
 def test_one_that_died_is_told_and_started_again(run: Run, tmp_path: Path) -> None:
-    assert run("up", "--detach").returncode == 0
+    assert run("up", "--no-gateway", "--detach").returncode == 0
     pid = Client(tmp_path / "state" / "rdagentd.sock", 20).call("ping")["pid"]
     end_process_hard(pid)
     status = run("status")
     assert status.returncode == 1 and f"it was process {pid}" in status.stdout
-    assert run("up", "--detach").returncode == 0
+    assert run("up", "--no-gateway", "--detach").returncode == 0
     assert run("status").returncode == 0
 
 
@@ -96,7 +96,7 @@ def end_process_hard(pid: int) -> None:
 
 def test_why_it_cannot_start_is_told_by_its_starter(run: Run, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text("keep_runs = 0\n")
-    failed = run("up", "--detach", "--config", "config.toml")
+    failed = run("up", "--no-gateway", "--detach", "--config", "config.toml")
     assert failed.returncode == 78
     said = f"rdagentd: cannot read {tmp_path}/config.toml: keep_runs: 0 is out of range (1 to 1000000)\n"
     assert failed.stderr == said
@@ -106,6 +106,6 @@ def test_why_it_cannot_start_is_told_by_its_starter(run: Run, tmp_path: Path) ->
 
 def test_a_state_directory_that_cannot_be(run: Run, tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
-    failed = run("up", "--detach")
+    failed = run("up", "--no-gateway", "--detach")
     assert failed.returncode == 1 and failed.stderr.startswith("rdagentd: cannot start: ")
     assert run("status").returncode == 4

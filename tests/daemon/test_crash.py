@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,25 @@ def test_a_stop_that_was_under_way_goes_on(daemon: LiveDaemon, client: Client) -
     assert again is not None
     (row,) = again.wait("w")
     assert (row["state"], row["want"], row["exit"]["code"]) == ("stopped", "down", 6)
+
+
+def test_who_waits_is_told_of_an_end_when_it_is_on_disk(daemon: LiveDaemon, client: Client, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    client.submit("w", "/bin/sh", "-c", f"read x < {go}; exit 9")
+    client.wait("w", until="running")
+    with closing(sqlite3.connect(daemon.state / "state.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")  # nothing else is written meanwhile
+        go.write_text("\n")
+        eventually(lambda: client.worker("w")["state"] == "failed", "the end to be seen")
+        asked = client.send("wait", select={"names": ["w"]}, until="rest")
+        client.call("ping")
+        daemon.kill()
+        with pytest.raises(OSError):
+            client.answer(asked)
+    again = daemon.start()
+    assert again is not None
+    assert again.wait("w")[0]["exit"]["code"] == 9
 
 
 def test_an_executor_that_dies_takes_nothing_with_it_unseen(daemon: LiveDaemon, client: Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,3 +115,27 @@ def test_a_worker_keeps_its_driver(daemon: LiveDaemon, tmp_path: Path) -> None:
     document = {"where": "x", "base": None, "document": {"worker": {"w": {"container": BUSYBOX}}}}
     with pytest.raises(CallError, match="cannot change the driver of w from process to docker"):
         client.call("apply", documents=[document])
+
+
+def test_what_a_container_tells_is_read_while_it_runs_and_to_its_end_over_a_crash(
+    docked: tuple[LiveDaemon, str],
+) -> None:
+    daemon, config = docked
+    client = started(daemon, config)
+    rules = [{"source": "log", "measure": "cost_usd", "pattern": "cost {number}", "add": True}]
+    script = "echo cost 1; while ! [ -e /go ]; do sleep 0.1; done; echo cost 2; exec sleep 60"
+    client.submit("w", "sh", "-c", script, container=BUSYBOX, reporters=rules)
+    eventually(lambda: client.worker("w")["cost_usd"] == 1.0, "the first line to be understood")
+    container = client.call("show", select={"names": ["w"]})[0]["runs"][0]["container"]
+    daemon.kill()
+    client = started(daemon, config)
+    subprocess.run(["docker", "-H", f"unix://{_socket(config)}", "exec", container, "touch", "/go"], check=True)
+    eventually(
+        lambda: client.worker("w")["cost_usd"] == 3.0, "the second line to be understood, and the first not again"
+    )
+    client.verb("kill", "w")
+    assert client.wait("w")[0]["cost_usd"] == 3.0
+
+
+def _socket(config: str) -> str:
+    return Path(config).read_text().split('"')[1]

@@ -70,6 +70,26 @@ def test_a_mistake_keeps_all_as_it_was_and_is_named(daemon: LiveDaemon, places, 
     assert client.worker("one")["revision"] == 1
 
 
+def test_workers_of_several_files_depend_on_each_other_in_any_order(places) -> None:
+    client, _, directory = places
+    pids(client)
+    (directory / "a-web.toml").write_text("command = ['/bin/sleep', '1000']\ndepends = { z-db = 'started' }\n")
+    (directory / "z-db.toml").write_text("command = ['/bin/sleep', '1000']\ndepends = { one = 'started' }\n")
+    assert {change["action"] for change in client.call("reload")["changes"]} == {"create", "none"}
+    client.wait("a-web", "z-db", until="running")
+
+
+def test_a_circle_among_files_is_refused_and_named(daemon: LiveDaemon, places) -> None:
+    client, _, directory = places
+    before = pids(client)
+    (directory / "one.toml").write_text("command = ['/bin/sleep', '2000']\ndepends = { two = 'started' }\n")
+    (directory / "two.toml").write_text("command = ['/bin/sleep', '2000']\ndepends = { one = 'started' }\n")
+    with pytest.raises(CallError, match=r"would wait for itself: (one → two → one|two → one → two)"):
+        client.call("reload")
+    assert "would wait for itself" in daemon.said()
+    assert pids(client) == before
+
+
 def test_a_daemon_that_starts_again_does_not_touch_what_runs(daemon: LiveDaemon, places) -> None:
     client, config, _ = places
     before = pids(client)

@@ -30,7 +30,7 @@ def refused(daemon: LiveDaemon, *extra: str, code: int = 1) -> str:
 
 
 def test_a_second_daemon_on_the_same_state_names_the_first(daemon: LiveDaemon, client: Client, tmp_path: Path) -> None:
-    second = LiveDaemon(tmp_path)
+    second = LiveDaemon(daemon.state.parent)
     second.errors = tmp_path / "second.log"
     assert daemon.process is not None
     said = refused(second)
@@ -118,7 +118,7 @@ import os, sys
 import shutil, rdagentd.daemon, rdagentd.store.errors  # a stranger may not be able to read them later
 from rdagentd.cli import main
 os.setgroups([]); os.setresgid(12345, 12345, 12345); os.setresuid(12345, 12345, 12345)
-sys.exit(main(["up", "--state-dir", sys.argv[1]]))
+sys.exit(main(["up", "--no-gateway", "--state-dir", sys.argv[1]]))
 """
 
 
