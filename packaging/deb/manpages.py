@@ -20,13 +20,15 @@ FILES = (
     ("/etc/rdagentd/workers.d/*.toml", "Workers, see rdagentd-worker(5)."),
     ("/etc/rdagentd/egress", "Sets of ports that a worker may ask for with isolation.egress, one a line."),
     ("/run/rdagentd/rdagentd.sock", "The control socket. Root and members of the group rdagentd may connect."),
+    ("/run/rdagentd-gateway/gateway.json", "Where the gateway listens: urls, pid."),
+    ("/var/lib/rdagentd-gateway/token", "The gateway's token, unless one is configured. For root to read."),
     ("/var/lib/rdagentd/state.db", "Workers, their specs, runs and events."),
     ("/var/log/rdagentd/NAME/", "Output of the worker NAME; read it with rdagentctl logs."),
 )
 
 DAEMON = (
-    "rdagentd supervises long-running agent programs on one host. Two services belong to it: rdagentd.service decides, and "
-    "rdagentd-executor.service is the parent of every worker.",
+    "rdagentd supervises long-running agent programs on one host. Three services belong to it: rdagentd.service decides, and "
+    "rdagentd-executor.service is the parent of every worker. rdagentd-gateway.service answers HTTP: metrics, health, a page.",
     "systemctl restart, an upgrade or a crash of rdagentd leaves the workers running; systemctl stop ends them gracefully, and "
     "systemctl start brings back those that are wished up. systemctl reload reads the configuration again.",
 )

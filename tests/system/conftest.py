@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in ours:
         item.add_marker(pytest.mark.system)
         item.add_marker(pytest.mark.timeout(1800))
-    if len(ours) == len(items):
+    if len(ours) == len(items):  # other tests have an order of their own
         items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 

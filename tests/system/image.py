@@ -18,10 +18,9 @@ GUEST = HERE / "guest"
 
 RELEASES = {"bookworm": "Debian 12, systemd 252", "trixie": "Debian 13, systemd 257"}
 KERNEL_RELEASE = "bookworm"  # trixie's 6.12 crashes at random under qemu 7.2 without KVM: both boot Debian 12's 6.1
-# python3 as most servers have it: emulated, compiling its standard library takes minutes and shows nothing of ours.
-BASE_PACKAGES = "systemd-sysv,dbus,udev,kmod,iproute2,procps,python3"
+BASE_PACKAGES = "systemd-sysv,dbus,udev,kmod,iproute2,procps"
 # For the local repository, with their closure: what rdagentd's package depends on, and what its scenarios look at it with.
-# The bare machine has none of it but python3; the ready one has it all, which saves a minute a boot, and docker an engine too.
+# The bare machine has none of it; the ready one, which saves a minute a boot, has it all, and docker has an engine too.
 REPOSITORY_PACKAGES = (
     "python3 python3-attr python3-cattr python3-msgpack python3-psutil python3-sdnotify python3-daemon python3-docker"
     " python3-aiohttp python3-prometheus-client"

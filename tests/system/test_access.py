@@ -347,7 +347,7 @@ def test_the_environment_of_a_worker_is_the_worker_s_alone(machine: Machine) -> 
         for line in output(machine, "hostile", "env 2>/dev/null", *options).splitlines()
         if "=" in line
     )
-    assert {key for key in HOSTILE if told[key] != HOSTILE[key]} == {"RDAGENTD_RUN", "RDAGENTD_WORKER"}
+    assert {key for key in HOSTILE if told[key] != HOSTILE[key]} == {"NOTIFY_SOCKET", "RDAGENTD_RUN", "RDAGENTD_WORKER"}
     assert told["RDAGENTD_WORKER"] == "hostile"
     assert (environments(), pids(machine)) == (before, same)
     machine.check("systemctl restart rdagentd && test ! -e /tmp/owned", timeout=120)

@@ -2,8 +2,11 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+
+from tests.harness import eventually
 
 from .machine import Machine
 
@@ -37,6 +40,23 @@ def reason(machine: Machine, name: str) -> dict[str, str]:
     return found
 
 
+def events(machine: Machine, *kinds: str) -> list[dict[str, Any]]:
+    """Those of some kinds, in order."""
+    every = map(json.loads, machine.check("rdagentctl events --json").splitlines())
+    return [event for event in every if event["kind"] in kinds]
+
+
+def of_the_queue(machine: Machine) -> list[dict[str, Any]]:
+    """What became of it while `busy` was the last to begin: a machine that starts is busy by itself."""
+    found, last = [], ""
+    for event in events(machine, "started", "held", "released"):
+        if event["kind"] == "started":
+            last = event["worker"]
+        elif last == "busy":
+            found.append(event)
+    return found
+
+
 def test_requests_and_leases_outlive_the_daemon(machine: Machine) -> None:
     sleep = "sh -c 'echo $CUDA_VISIBLE_DEVICES; exec sleep 1000'"
     machine.check(f"{SUBMIT} --name train --request memory=3G --request gpus=1 -- {sleep}")
@@ -58,17 +78,14 @@ def test_the_kernel_s_trigger_holds_the_queue_and_it_goes_on_by_itself(
 ) -> None:
     spin = "for i in 1 2 3 4 5 6 7 8; do (while :; do :; done) & done; wait"
     machine.check(f'{SUBMIT} --name busy -- sh -c "{spin}"')
-    machine.check(
-        "until rdagentctl events | grep -q 'the queue waits for CPU pressure'; do sleep 0.5; done", timeout=120
-    )
+    eventually(lambda: of_the_queue(machine), "the queue to wait for what the spinning does", 180)
     machine.check(f"{SUBMIT} --name new -- true")
     assert reason(machine, "new")["code"] == "pressure"
     say(f"{release}: {machine.check('rdagentctl why new').splitlines()[1].strip()}")
     machine.check("rdagentctl kill busy --wait --timeout 1m", timeout=90)
     machine.check("rdagentctl wait new --timeout 3m", timeout=200)
-    events = [json.loads(line) for line in machine.check("rdagentctl events --json").splitlines()]
-    busy = next(event["seq"] for event in events if (event["worker"], event["kind"]) == ("busy", "started"))
-    assert not [event for event in events if event["kind"] == "unseen"], "triggers may be set, and averages read"
-    told = [event for event in events if event["kind"] in ("held", "released") and event["seq"] > busy]
+    assert not events(machine, "unseen"), "triggers may be set, and averages read"
+    told = of_the_queue(machine)
     assert [event["kind"] for event in told] == ["held", "released"]
+    assert told[0]["text"].startswith("the queue waits for CPU pressure")
     say(f"{release}: {machine.check('uname -r').strip()}: held for {told[1]['at'] - told[0]['at']:.0f} s")

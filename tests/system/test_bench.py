@@ -60,6 +60,7 @@ def test_a_failed_scenario_shows_what_the_journal_got_since_its_start(machine: M
 
 
 def test_the_repository_in_the_image_offers_the_dependencies_and_nothing_of_them_is_there(machine: Machine) -> None:
+    assert machine.run("command -v python3").code == 1
     named = [name for name in REPOSITORY_PACKAGES.split() if name.startswith("python3-")]
     policy = machine.check(f"apt-get -q=2 update && apt-cache policy {' '.join(named)}")
     assert policy.count("Installed: (none)") == policy.count("file:/srv/repository") == len(named) >= 9

@@ -13,7 +13,17 @@ from . import image
 BUILD = Path(__file__).parents[2] / "packaging" / "deb" / "build"
 
 # Each import that pyproject.toml names, under Debian's name for it.
-NEEDED = {"python3-attr", "python3-cattr", "python3-daemon", "python3-msgpack", "python3-sdnotify"}
+NEEDED = {
+    *(
+        "python3-aiohttp",
+        "python3-attr",
+        "python3-cattr",
+        "python3-daemon",
+        "python3-msgpack",
+        "python3-prometheus-client",
+    ),
+    *("python3-psutil", "python3-sdnotify"),
+}
 
 
 @pytest.fixture

@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 
+from .counter import COUNTER
 from .machine import Machine
 
 INSTALLED = True
 
 # It writes enough to fill what is left of a block within seconds.
-COUNTER = (
-    "trap 'echo ended; exit 0' TERM; n=0; while :; do n=$((n+1)); printf '%01000d\\n' $n; sleep 0.5 & wait $!; done"
-)
+WRITER = COUNTER.replace("echo $n", "printf '%01000d\\n' $n")
 
 # Takes all but so many percent of the disk's blocks from everybody but root, or (0) from root too. The disk is sparse: no I/O.
 FILL = """
@@ -60,7 +59,7 @@ def furnished(machine: Machine) -> None:
     """A person, and a worker that counts."""
     machine.check("useradd --create-home --groups rdagentd member")
     words = ["rdagentctl", "submit", "--directory", "/", "--name", "counter", "--restart", "always", "--delay", "0"]
-    machine.check("runuser -u member -- " + shlex.join([*words, "--", "sh", "-c", COUNTER]))
+    machine.check("runuser -u member -- " + shlex.join([*words, "--", "bash", "-c", WRITER]))
     running(machine)
 
 
@@ -225,7 +224,7 @@ def test_with_256_descriptors_so_many_workers_run_and_the_next_is_refused_in_wor
     )
     rows = json.loads(machine.run("rdagentctl status --json 'many-*'").out)
     refused = [row["exit"]["reason"] for row in rows if row["state"] != "running"]
-    assert 0 < len(refused) < 160
+    assert 0 < len(refused) < 190  # each run has two of the executor's: its output, and its side channel
     assert {reason for reason in refused if "too many open files" not in reason.lower()} == set()
     machine.check("systemctl restart rdagentd", timeout=180)
     running(machine)

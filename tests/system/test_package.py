@@ -95,7 +95,7 @@ def test_every_file_is_installed_as_it_was_built(machine: Machine) -> None:
     machine.check("systemctl is-active rdagentd.service rdagentd.socket rdagentd-executor.service")
     assert machine.check("dpkg --verify rdagentd; dpkg --audit") == ""
     assert machine.check("dpkg-query --listfiles rdagentd | grep --max-count=1 ^/lib || true") == ""
-    machine.check("test -r /usr/share/rdagentd/profiles/README")
+    machine.check("test -r /usr/share/rdagentd/profiles/rd-agent.toml")
 
 
 @pytest.mark.parametrize("page", ["rdagentd.8", "rdagentctl.1", "rdagentd.toml.5", "rdagentd-worker.5"])

@@ -7,12 +7,10 @@ from typing import Any
 
 import pytest
 
+from .counter import COUNTER, PATIENT
 from .machine import Machine
 
 KIND = "bare"  # apt finds the dependencies and brings them
-
-# It counts, and ends gracefully: what it printed shows whether a line is missing, doubled, or a second one of it ran.
-COUNTER = "trap 'echo ended; exit 0' TERM; n=0; while :; do n=$((n+1)); echo $n; sleep 0.5 & wait $!; done"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,9 +35,9 @@ def running(machine: Machine, name: str) -> dict[str, Any]:
 
 
 def submit(machine: Machine, name: str, script: str, *options: str) -> None:
-    """Submit a shell script as the member of the group."""
+    """Submit a script of bash as the member of the group."""
     words = ["runuser", "-u", "member", "--", "rdagentctl", "submit", "--directory", "/", "--name", name, *options]
-    machine.check(shlex.join([*words, "--", "sh", "-c", script]))
+    machine.check(shlex.join([*words, "--", "bash", "-c", script]))
 
 
 def counted(machine: Machine, name: str) -> list[int]:
@@ -54,6 +52,25 @@ def test_apt_resolves_the_dependencies_and_starts_both_services(machine: Machine
     machine.check("rdagentctl ping && rdagentctl version")
 
 
+def test_metrics_come_out_of_the_sandbox(machine: Machine) -> None:
+    text = machine.check("rdagentctl metrics")
+    told = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
+    for name in ("cpu_usage_percent", "memory_usage_percent", "disk_usage_percent"):
+        assert 0 <= told[name] <= 100
+    for program in ("daemon", "executor"):
+        assert told[f'rdagentd_process_resident_memory_bytes{{program="{program}"}}'] > 1 << 20
+    assert told['rdagentd_driver_up{driver="process"}'] == told["rdagentd_store_up"] == 1
+
+
+def test_the_gateway_answers_as_an_operator_that_has_a_name(machine: Machine) -> None:
+    machine.check("systemctl is-active rdagentd-gateway.service && systemctl is-enabled rdagentd-gateway.service")
+    fetch = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode())"
+    url = json.loads(machine.check("cat /run/rdagentd-gateway/gateway.json"))["urls"][0]
+    assert machine.check(f"runuser -u stranger -- python3 -c '{fetch}' {url}readyz").strip() == "ok"
+    assert "\nrdagentd_up 1\n" in machine.check(f"runuser -u stranger -- python3 -c '{fetch}' {url}metrics")
+    assert machine.run("runuser -u stranger -- cat /var/lib/rdagentd-gateway/token").code != 0
+
+
 def test_a_member_of_the_group_is_answered_and_a_stranger_told_what_to_do(machine: Machine) -> None:
     machine.check("runuser -u member -- rdagentctl ping")
     refused = machine.run("runuser -u stranger -- rdagentctl ping")
@@ -66,8 +83,9 @@ def test_the_daemon_is_confined(machine: Machine) -> None:
         unit: float(
             machine.check(f"systemd-analyze security --no-pager {unit} | tail -1").split("level for ")[1].split()[1]
         )
-        for unit in ("rdagentd.service", "rdagentd-executor.service")
+        for unit in ("rdagentd.service", "rdagentd-executor.service", "rdagentd-gateway.service")
     }
+    assert exposure["rdagentd-gateway.service"] <= 1.5
     assert exposure["rdagentd.service"] <= 2.0
     assert (
         exposure["rdagentd-executor.service"] <= 8.0
@@ -105,7 +123,9 @@ def test_restart_leaves_the_workers_alone(machine: Machine) -> None:
 
 
 def test_an_exit_while_the_daemon_is_dead_is_known_afterwards(machine: Machine) -> None:
-    submit(machine, "gap", "while [ ! -e /tmp/end ]; do sleep 0.1; done; exit 7", "--restart", "never")
+    submit(
+        machine, "gap", f"{PATIENT}; while [ ! -e /tmp/end ]; do read -rt 0.1 <&8; done; exit 7", "--restart", "never"
+    )
     pid, counter = running(machine, "gap")["run"]["pid"], row(machine, "counter")["run"]
     machine.check(
         f"systemctl kill --signal=STOP rdagentd.service; touch /tmp/end; tail --pid={pid} --follow /dev/null;"

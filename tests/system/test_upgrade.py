@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from .counter import COUNTER, PATIENT
 from .machine import Machine
 
 NEWER = "99.0.0"
 WORKERS = 20
-COUNTER = "trap 'echo ended; exit 0' TERM; n=0; while :; do n=$((n+1)); echo $n; sleep 1 & wait $!; done"
 
 ROOT = Path(__file__).parents[2]
 CHANGES = (
@@ -60,7 +60,7 @@ def installed(machine: Machine, package: Path, newer: Path) -> None:
     machine.check("useradd --create-home --groups rdagentd member")
     counter = shlex.quote(COUNTER)
     machine.check(
-        f"for n in $(seq {WORKERS}); do {submit('counter-$n')} -- sh -c {counter} || exit; done;"
+        f"for n in $(seq {WORKERS}); do {submit('counter-$n')} -- bash -c {counter} || exit; done;"
         "rdagentctl wait 'counter-*' --for running --timeout 3m",
         timeout=300,
     )
@@ -116,9 +116,9 @@ def when(machine: Machine, what: str) -> float:
 def ends_with_the_daemon(machine: Machine, name: str, script: str) -> None:
     """A worker that ends as soon as the daemon which runs now has ended, and is noticed by nobody but the executor."""
     pid = machine.check("systemctl show --property=MainPID --value rdagentd").strip()
-    waits = f"while [ -e /proc/{pid} ]; do sleep 0.05; done; {script}"
+    waits = f"{PATIENT}; while [ -e /proc/{pid} ]; do read -rt 0.05 <&8; done; {script}"
     machine.check(
-        f"{submit(name)} -- sh -c {shlex.quote(waits)}; rdagentctl wait {name} --for running --timeout 1m", timeout=90
+        f"{submit(name)} -- bash -c {shlex.quote(waits)}; rdagentctl wait {name} --for running --timeout 1m", timeout=90
     )
 
 
@@ -128,7 +128,7 @@ def clients(machine: Machine) -> Callable[[], str]:
     machine.check(
         "rm -f /run/enough /run/complaints /run/asked; (while [ ! -e /run/enough ]; do"
         '  rdagentctl status >/run/answer 2>&1 || { echo "exit code $?"; cat /run/answer; } >>/run/complaints;'
-        "  echo asked >>/run/asked;"
+        "  echo asked >>/run/asked; sleep 0.3;"
         "done; touch /run/left) >/dev/null 2>&1 </dev/null &"
     )
 
