@@ -12,18 +12,26 @@ from types import ModuleType
 
 from benchmarks import (
     measure_accounting,
+    measure_analysis,
     measure_capture,
     measure_cgroup,
     measure_container,
     measure_docker,
+    measure_health,
+    measure_http,
     measure_idle,
+    measure_metrics,
+    measure_notify,
     measure_redaction,
     measure_replacement,
+    measure_reporters,
     measure_request,
     measure_return,
+    measure_scrape,
     measure_start,
     measure_status,
     measure_throughput,
+    measure_trace,
 )
 from benchmarks.bench import HERE, workbench
 from benchmarks.machine import describe
@@ -43,11 +51,19 @@ MEASURES = {
     "idle": measure_idle,
     "capture": measure_capture,
     "redaction": measure_redaction,
+    "analysis": measure_analysis,
     "return": measure_return,
     "cgroup": measure_cgroup,
     "accounting": measure_accounting,
+    "scrape": measure_scrape,
+    "metrics": measure_metrics,
+    "http": measure_http,
+    "trace": measure_trace,
+    "notify": measure_notify,
     "docker": measure_docker,
     "container": measure_container,
+    "reporters": measure_reporters,
+    "health": measure_health,
 }
 """Modules with ROWS and either `bare` and `measure`, or `pairs`."""
 

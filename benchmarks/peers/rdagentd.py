@@ -53,7 +53,7 @@ class Rdagentd(Peer):
     def launch_daemon(self) -> subprocess.Popen[bytes]:
         """Starts the daemon, or starts it again, and waits until it answers and has its executor."""
         places = ("--state-dir", self.home / "state", "--socket", self._path)
-        process = self.launch(*self._before, ROOT / ".venv/bin/rdagentd", "up", *places, *self._options)
+        process = self.launch(*self._before, ROOT / ".venv/bin/rdagentd", "up", "--no-gateway", *places, *self._options)
         self.retry(0.002)
         while self.ask("version", {})["executor"] is None:
             time.sleep(0.002)

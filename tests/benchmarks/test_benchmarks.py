@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+NEED_AGENTS = {"trace"}
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # the benchmarks are run from the checkout, not installed
 
@@ -115,7 +116,9 @@ def run(*options: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize(
+    "measure", [pytest.param(name, marks=[pytest.mark.agents] * (name in NEED_AGENTS)) for name in MEASURES]
+)
 def test_every_measure_runs_by_itself(measure: str) -> None:
     assert "not measured" not in run("--peer", "rdagentd", "--peer", "supervisor", "--measure", measure)
 
