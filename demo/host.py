@@ -46,6 +46,13 @@ class Host:
             self._daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         self.wait_for("rdagentd to answer", lambda: self._try("ping").returncode == 0)
 
+    def page(self) -> str:
+        """Address of the page, with the token that lets its buttons work. Waits until something serves it."""
+        told = self.root / "state/gateway.json"
+        self.wait_for("the page to be served", told.exists)
+        token = (self.root / "state/gateway/token").read_text().strip()
+        return f"{json.loads(told.read_text())['urls'][0]}?token={token}"
+
     def kill(self) -> None:
         """kill -9, as a crash would do it."""
         assert self._daemon is not None

@@ -5,22 +5,27 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import yaml
 from attrs import NOTHING, fields_dict
+from dashboards import DASHBOARDS, dashboard
 
 from rdagentd.config.fields import SPEC
 from rdagentd.config.kinds import Kind
+from rdagentd.config.reporters import REPORTER
 from rdagentd.config.section import Section
 from rdagentd.config.units import format_duration
 from rdagentd.core.lifecycle import TABLE, Input, diagram
 from rdagentd.model.size import UNLIMITED, format_size
 from rdagentd.model.spec import Rlimit
 from rdagentd.model.worker import State
+from rdagentd.supervisor.families import FAMILIES, OF_WORKERS, Family
 
-DOCS = Path(__file__).parent
+DOCS = Path(__file__).resolve().parent
 
 WORKER_SPEC_HEAD = """\
 # The spec of a worker
@@ -39,11 +44,24 @@ timeout = "12h"
 limits = { memory = "4G", cpu = 2, tasks = 512, nofile = "1024:4096" }
 ```
 
+`profile = "NAME"` puts a profile under it, with the parameters that `set = { … }` gives: see [agents.md](agents.md).
+
 **Sizes** are bytes: `4096`, `"64K"`, `"4G"`, `"1.5T"`; K, M, G and T are powers of 1024. **Durations** are seconds:
 `90`, `1.5`, or `"500ms"`, `"10s"`, `"1h30m"`, `"7d"`, `"2w"`; at most ten years. **Lists** are lists, even of one
 value. **Numbers** of the environment and of labels are written in quotes. **Paths** are whole; relative ones begin at
 the directory of the file, and where there is no file they are refused; `~` and variables are not expanded. A
 **command** may be one text: it is split at blanks as a shell would, quotes included, and nothing is expanded.
+"""
+
+REPORTERS_HEAD = """\
+## [[reporters]]
+
+Rules by which a worker is understood that does not speak for itself; "What workers tell" in [operations.md](operations.md)
+has examples. In a pattern `{number}` stands for a number, with commas between thousands or not (where "%" follows, 45 is
+0.45), `{int}` for a whole one, `{word}` for letters, digits and `_`, with single `. / : @ -` within, `{any}` for whatever is
+left on the line; `{{` and `}}` for braces. The rest is literal; three characters of it must stand together. The value is the
+first number, else the first word, else the first `{any}` behind some text. Each line is matched by itself, and ends with a
+newline or a carriage return; of a line of more than 16 KiB only what is nearer than that to the literal text is looked at.
 """
 
 RESTART_HEAD = """\
@@ -86,6 +104,7 @@ def worker_spec() -> str:
     parts = [WORKER_SPEC_HEAD, "\n".join(_table("", SPEC))]
     for path, meaning, section in _sections("", SPEC):
         parts.append(f"## [{path}]\n\n{heads.get(path, meaning)}".rstrip() + "\n\n" + "\n".join(_table(path, section)))
+    parts.append(REPORTERS_HEAD + "\n" + "\n".join(_table("reporters", REPORTER)))
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
@@ -110,6 +129,26 @@ def lifecycle() -> str:
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     parts = [LIFECYCLE_HEAD, f"```mermaid\n{diagram()}```", LIFECYCLE_CELLS, table]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def monitoring() -> str:
+    """The page about Prometheus, with its table of alerts as they are now."""
+    before, mark, rest = (
+        (DOCS / "monitoring.md").read_text().partition("<!-- alerts: written by docs/generate.py -->\n")
+    )
+    _, end, after = rest.partition("<!-- end -->")
+    if not end:
+        raise SystemExit("cannot write the alerts into docs/monitoring.md: their place is not marked")
+    return before + mark + "\n".join(_alerts()) + "\n" + end + after
+
+
+def _alerts() -> Iterator[str]:
+    yield "| alert | severity | fires when | for |"
+    yield "|---|---|---|---|"
+    rules = yaml.safe_load((DOCS.parent / "etc" / "prometheus" / "rdagentd.rules.yml").read_text())
+    for rule in (rule for group in rules["groups"] for rule in group["rules"]):
+        when = " ".join(rule["expr"].split()).replace("|", "\\|")
+        yield f"| {rule['alert']} | {rule['labels']['severity']} | `{when}` | {rule.get('for', 'at once')} |"
 
 
 def _sections(path: str, section: Section) -> Iterator[tuple[str, str, Section]]:
@@ -153,9 +192,42 @@ def _written(value: Any, says: str) -> str:
     return f"`{value:g}`" if isinstance(value, float) else f"`{json.dumps(value)}`"
 
 
+METRICS_HEAD = """\
+# Metrics of the daemon
+
+<!-- Written by docs/generate.py from rdagentd/supervisor/families.py; `python docs/generate.py` writes it anew. -->
+
+`rdagentctl metrics` prints them, the gateway tells them to Prometheus. Counters begin anew with the daemon.
+"""
+
+METRICS_OF_WORKERS = """\
+## Of each worker
+
+With the labels `worker` and `group` before their own. `[metrics]` in `rdagentd.toml` bounds how many workers have them, and
+leaves out what nobody needs.
+"""
+
+
+def metrics() -> str:
+    """The table of metrics."""
+    parts = [METRICS_HEAD, _families(FAMILIES), METRICS_OF_WORKERS, _families(OF_WORKERS)]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _families(families: Sequence[Family[Any]]) -> str:
+    rows = [
+        f"| `{family.name}` | {family.kind} | {', '.join(f'`{label}`' for label in family.labels)} | {family.help} |"
+        for family in families
+    ]
+    return "\n".join(["| name | kind | labels | meaning |", "|---|---|---|---|", *rows])
+
+
 GENERATORS = {
     "lifecycle.md": lifecycle,
+    "metrics.md": metrics,
+    "monitoring.md": monitoring,
     "worker-spec.md": worker_spec,
+    **{f"../etc/grafana/{uid}.json": partial(dashboard, uid) for uid in DASHBOARDS},
 }
 """Page → what it holds."""
 
@@ -167,15 +239,15 @@ def main(arguments: list[str] | None = None) -> int:
     check = parser.parse_args(arguments).check
     stale = []
     for name, generate in GENERATORS.items():
-        page = DOCS / name
+        page = (DOCS / name).resolve()
         text = generate()
         if page.exists() and page.read_text() == text:
             continue
-        stale.append(name)
+        stale.append(page.relative_to(DOCS.parent))
         if not check:
             page.write_text(text)
     for name in stale:
-        print(f"{'stale' if check else 'written'}: docs/{name}")  # noqa: T201
+        print(f"{'stale' if check else 'written'}: {name}")  # noqa: T201
     return 1 if check and stale else 0
 
 

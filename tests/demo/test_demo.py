@@ -12,6 +12,8 @@ from types import ModuleType
 
 import pytest
 
+from tests.gateway.client import ask
+
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "demo"
 
@@ -72,6 +74,19 @@ def test_a_lost_or_doubled_line_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
         demo.compare(written, ["agent 1: a", "agent 2: c", "agent 2: c"])
     with pytest.raises(demo.BrokenError, match="once each"):
         demo.compare(written, ["agent 1: a", *written, "agent 2: c"])
+
+
+def test_the_page_that_is_printed_lets_a_browser_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(DEMO))
+    demo = load("run")
+    host = demo.Host(tmp_path, Path(sys.executable).parent)
+    try:
+        host.up()
+        base, _, query = host.page().partition("?")
+        assert ask(base, f"/?{query}").status == 303
+        assert host.end() == 0 and host.leftovers() == []
+    finally:
+        host.clean()
 
 
 @pytest.mark.slow
