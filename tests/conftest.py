@@ -9,9 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.engine import Engine, unavailable
 from tests.harness import Client, LiveDaemon
+
+settings.register_profile("rdagentd", deadline=None)  # a busy machine is no fault of an example
+settings.load_profile("rdagentd")
 
 
 @pytest.fixture(scope="session", autouse=True)

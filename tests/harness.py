@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import select
 import signal
 import socket
@@ -246,6 +247,15 @@ def eventually(condition: Callable[[], Any], what: str, timeout: float = DEADLIN
             return value
         select.select([], [], [], 0.01)
     raise AssertionError(f"waited {timeout:g} s in vain for {what}")
+
+
+def free_port() -> int:
+    """A port of loopback that nobody has, below those that the kernel gives to whoever asks for any: ip(7)."""
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", random.randrange(20000, 32700)))
+            port: int = probe.getsockname()[1]
+            return port
 
 
 def alive(pid: int) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Client, alive, end_process
+from tests.harness import Client, alive, end_process, eventually
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -52,7 +52,7 @@ def test_it_leaves_the_terminal_and_is_ready_when_its_starter_is_done(run: Run, 
     assert "Umask:\t0027" in Path(f"/proc/{pid}/status").read_text()
     log = str(tmp_path / "state" / "daemon.log")
     assert [os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)] == ["/dev/null", log, log]
-    assert "ready on" in Path(log).read_text()
+    eventually(lambda: "ready on" in Path(log).read_text(), "its log")
     assert not [fd for fd in os.listdir(f"/proc/{pid}/fd") if "pipe" in os.readlink(f"/proc/{pid}/fd/{fd}")]
     assert "Max core file size        0 " not in Path(f"/proc/{pid}/limits").read_text() or limited()
     assert client.submit("w", "sleep", "1000")["state"]

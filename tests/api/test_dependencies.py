@@ -82,6 +82,8 @@ def test_five_services_start_in_order_and_stop_in_reverse(client: Client) -> Non
     started = times(client, "started", "@stack")
     assert sorted(started) == ["api", "cache", "db", "seed", "web"]
     assert in_order(started, [(on, who) for who, on in ON])
+    for name in ("web", "api", "db", "cache"):
+        eventually(lambda name=name: b"ready" in client.log(name), f"{name} to heed signals")
     stopping = client.verb("stop", "@stack")
     assert [row["name"] for row in stopping if row["state"] != "stopping"] == ["seed"]
     client.wait("@stack")

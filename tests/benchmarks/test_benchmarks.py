@@ -110,12 +110,13 @@ def test_costs_of_a_process_are_read() -> None:
 
 def run(*options: str) -> str:
     command = [ROOT / "benchmarks/run", "--quick", *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "measure", [pytest.param(name, marks=[pytest.mark.agents] * (name in NEED_AGENTS)) for name in MEASURES]
 )
@@ -124,6 +125,7 @@ def test_every_measure_runs_by_itself(measure: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_circus_is_measured() -> None:
     table = run(
         "--peer", "circus", "--measure", "request", "--measure", "return"

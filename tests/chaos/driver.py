@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 from dataclasses import dataclass, field
@@ -122,6 +123,8 @@ class Driver:
     def check(self, client: Client) -> None:
         """Compares all workers with what was answered; where an answer was lost, what is there now is what counts."""
         rows = {row["name"]: row for row in client.status()}
+        with contextlib.suppress(CallError):
+            client.wait("nobody")  # which is answered when all that was decided before is kept
         for worker in self.workers:
             row = rows.pop(worker.name, None)
             about = f"{worker.name}: {row}, expected present {worker.present}, want {worker.wants}, last {worker.last}"

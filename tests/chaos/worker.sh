@@ -9,7 +9,7 @@ exec 9>>"$own.lock"
 "${FLOCK:-flock}" -n 9 || echo "$run contended" >>"$own"
 echo "$run start $2" >>"$own"
 finish() {
-    trap '' TERM
+    trap '' TERM USR1
     echo "$run end $1" >>"$own"
     exit "$1"
 }

@@ -97,7 +97,7 @@ class Agent:
 
     def asleep(self, begun: int) -> None:
         eventually(lambda: (self.top / "begins").exists() and len(self.begins()) == begun, "the agent to begin")
-        self.client.wait("w", until="running")
+        eventually(lambda: self.client.log("w").count(b"asleep\n") == begun, "it to have saved what it saves")
 
 
 @pytest.fixture

@@ -35,7 +35,8 @@ def test_a_run_that_fills_its_directory_is_stopped_and_why_names_size_and_quota(
     client: Client, tmp_path: Path, daemon: LiveDaemon
 ) -> None:
     """Also by a daemon that did not start it."""
-    spec = {"state": {"quota": "2M"}, "directory": str(tmp_path), "restart": "always"}
+    quota = (3 << 20) - 1  # nothing but the whole is more
+    spec = {"state": {"quota": quota}, "directory": str(tmp_path), "restart": "always"}
     client.submit("w", "sh", "-c", FILL, **spec)
     client.wait("w", until="running")
     eventually(lambda: client.log("w") == b"ready\n", "the program to be ready")
@@ -45,7 +46,7 @@ def test_a_run_that_fills_its_directory_is_stopped_and_why_names_size_and_quota(
     (tmp_path / "go").write_text("")
     row = again.wait("w")[0]
     assert (row["state"], row["exit"]["kind"]) == ("failed", "over_quota")
-    said = "its state directory holds 3 MiB, its quota is 2 MiB"
+    said = "its state directory holds 3 MiB, its quota is 3 MiB"
     assert row["exit"]["reason"] == f"{said}; killed by SIGTERM"
     told = " ".join(again.call("why", select={"names": ["w"]})[0]["sentences"])
     assert said in told and "raise `state.quota`" in told

@@ -101,8 +101,8 @@ def test_a_full_state_directory_stops_nothing_that_runs_and_loses_nothing(
     now = {row["name"] for row in client.status()}
     assert kept <= now
     assert on_small.process is not None and on_small.process.poll() is None
+    eventually(lambda: "the state database can be written again" in on_small.said(), "its log")
     assert on_small.said().count("nothing is started or stopped until it can be kept") >= 1
-    assert "the state database can be written again" in on_small.said()
     assert "Traceback" not in on_small.said()
 
 

@@ -32,15 +32,25 @@ def started(daemon: LiveDaemon, config: str) -> Client:
     return client
 
 
+WAIT = "while ! [ -e /go ]; do sleep 0.1; done"
+
+
+def go_on(client: Client, config: str) -> None:
+    """What waits in the container of w's newest run goes on."""
+    container = client.call("show", select={"names": ["w"]})[0]["runs"][0]["container"]
+    subprocess.run(["docker", "-H", f"unix://{_socket(config)}", "exec", container, "touch", "/go"], check=True)
+
+
 def test_output_has_the_same_offsets_and_options_over_a_crash_of_the_daemon(docked: tuple[LiveDaemon, str]) -> None:
     daemon, config = docked
     client = started(daemon, config)
-    client.submit("w", "sh", "-c", "echo one; echo two; sleep 2; echo three; exec sleep 60", container=BUSYBOX)
+    client.submit("w", "sh", "-c", f"echo one; echo two; {WAIT}; echo three; exec sleep 60", container=BUSYBOX)
     client.wait("w", until="running")
     eventually(lambda: client.log("w") == b"one\ntwo\n", "the first words")
     daemon.kill()
     client = started(daemon, config)
     assert client.log("w", offset=4)[:4] == b"two\n"
+    go_on(client, config)
     items = client.stream("logs", name="w", follow=True)
     said = b""
     while not said.endswith(b"three\n"):
@@ -63,7 +73,7 @@ def test_output_has_the_same_offsets_and_options_over_a_crash_of_the_daemon(dock
 def test_secrets_are_not_in_its_output_even_over_a_crash_of_the_daemon(docked: tuple[LiveDaemon, str]) -> None:
     daemon, config = docked
     client = started(daemon, config)
-    words = "echo $API_KEY; echo last $PLAIN $API_KEY; sleep 2; echo $API_KEY"
+    words = f"echo $API_KEY; echo last $PLAIN $API_KEY; {WAIT}; echo $API_KEY"
     environment = {"API_KEY": "hunter22-and-more", "PLAIN": "in-plain-words"}
     client.submit("w", "sh", "-c", words, container=BUSYBOX, environment=environment)
     client.wait("w", until="running")
@@ -71,6 +81,7 @@ def test_secrets_are_not_in_its_output_even_over_a_crash_of_the_daemon(docked: t
     eventually(lambda: client.log("w") == first, "the first words")
     daemon.kill()
     client = started(daemon, config)
+    go_on(client, config)
     client.wait("w")
     assert client.log("w") == first + b"[redacted API_KEY]\n"
     kept = {"container": BUSYBOX, "environment": environment, "log": {"redact": False}}
@@ -123,13 +134,12 @@ def test_what_a_container_tells_is_read_while_it_runs_and_to_its_end_over_a_cras
     daemon, config = docked
     client = started(daemon, config)
     rules = [{"source": "log", "measure": "cost_usd", "pattern": "cost {number}", "add": True}]
-    script = "echo cost 1; while ! [ -e /go ]; do sleep 0.1; done; echo cost 2; exec sleep 60"
+    script = f"echo cost 1; {WAIT}; echo cost 2; exec sleep 60"
     client.submit("w", "sh", "-c", script, container=BUSYBOX, reporters=rules)
     eventually(lambda: client.worker("w")["cost_usd"] == 1.0, "the first line to be understood")
-    container = client.call("show", select={"names": ["w"]})[0]["runs"][0]["container"]
     daemon.kill()
     client = started(daemon, config)
-    subprocess.run(["docker", "-H", f"unix://{_socket(config)}", "exec", container, "touch", "/go"], check=True)
+    go_on(client, config)
     eventually(
         lambda: client.worker("w")["cost_usd"] == 3.0, "the second line to be understood, and the first not again"
     )

@@ -241,9 +241,7 @@ def test_containers_get_the_gpus_that_their_run_has_on_lease_and_no_others(bench
     given = [[asked["DeviceIDs"] for asked in one["HostConfig"]["DeviceRequests"] or []] for one in seen]
     assert sorted(given) == [[], [["1"]], [["1"]]]
     assert all("NVIDIA_VISIBLE_DEVICES=1" in one["Config"]["Env"] for one in seen)
-    script = (
-        f"docker create --gpus all {IMAGE} true; docker create --name none {IMAGE} true && echo there; exec sleep 1000"
-    )
+    script = f"docker create --gpus all {IMAGE} true; docker create --name none {IMAGE} true && echo there >&2; exec sleep 1000"
     submit(client, script, name="none")
     # The engine lists a container some milliseconds before it can be asked for it: its answer is waited for.
     eventually(lambda: b"there" in client.log("none"), "a container without any")

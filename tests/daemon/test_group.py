@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness import Client, LiveDaemon, eventually, marked
+from tests.harness import Client, LiveDaemon, eventually, free_port, marked
 
 pytestmark = pytest.mark.slow
 
@@ -44,13 +43,6 @@ import sys, time, urllib.request
 print(urllib.request.urlopen(sys.argv[1]).read().decode(), flush=True)
 time.sleep(100000)
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture

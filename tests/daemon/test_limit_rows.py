@@ -104,6 +104,7 @@ def tried(client: Client, place: Place, rows: Sequence[Row]) -> dict[str, Story]
             names.append(row.worker)
         except CallError as error:
             stories[row.worker] = Story({}, refused=error.message)
+    client.socket.settimeout(110)
     client.wait(*names)
     shown = client.call("show", select={"names": names})
     why = {one["name"]: tuple(one["sentences"]) for one in client.call("why", select={"names": names})}

@@ -86,7 +86,7 @@ def test_a_circle_among_files_is_refused_and_named(daemon: LiveDaemon, places) -
     (directory / "two.toml").write_text("command = ['/bin/sleep', '2000']\ndepends = { one = 'started' }\n")
     with pytest.raises(CallError, match=r"would wait for itself: (one → two → one|two → one → two)"):
         client.call("reload")
-    assert "would wait for itself" in daemon.said()
+    eventually(lambda: "would wait for itself" in daemon.said(), "its log")
     assert pids(client) == before
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rdagentd.supervisor.logs import LogReader
-from tests.harness import Client, LiveDaemon, eventually
+from tests.harness import Client, LiveDaemon, eventually, free_port
 
 COST = {"source": "log", "measure": "cost_usd", "pattern": "cost {number}", "add": True}
 LOOP = {"source": "log", "measure": "iteration", "pattern": "loop {int}"}
@@ -163,9 +162,7 @@ def test_a_worker_with_an_endpoint_of_its_own_is_asked_while_it_runs(
         '        self.wfile.write(b\'# TYPE t counter\\nt{model="a"} 3\\nt{model="b"} 4\\ntt 100\\n\')\n'
         "s = http.server.HTTPServer(('127.0.0.1', PORT), H); print('port', s.server_port, flush=True); s.serve_forever()\n"
     )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     rule = {
         "source": "prometheus", "measure": "tokens", "url": f"http://127.0.0.1:{port}/metrics", "metric": "t", "every": "1s"
     }  # fmt: skip

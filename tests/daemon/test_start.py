@@ -56,7 +56,7 @@ def test_sigterm_stops_the_workers_and_the_executor_leaves(daemon: LiveDaemon, c
 
 def test_sigterm_right_after_the_start_leaves_no_executor_behind(daemon: LiveDaemon) -> None:
     daemon.start(ready=False)
-    daemon.connect()
+    daemon.connect().call("ping")  # it has come so far that it heeds signals
     assert daemon.terminate() == 0
     log = daemon.state / "executor.lock"
     if log.exists() and (pid := log.read_text().split()):

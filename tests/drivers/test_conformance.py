@@ -32,7 +32,7 @@ from tests.engine import IMAGE, Engine
 from tests.harness import alive, end_process, eventually
 from tests.proxy import LiveProxy
 
-TIMEOUT = 40.0
+TIMEOUT = 60.0
 WAITS = Waits(patience=10, grace=0.5, pulse=1)
 _numbers = itertools.count(1)
 
@@ -531,6 +531,10 @@ def test_who_watches_is_told_that_the_log_grew(bench: Bench) -> None:
         driver.spawn(worker)
         await told.start(worker.run.id)  # type: ignore[union-attr]
         await has_said(driver, told, bench, worker, b"1\n2\n")
+        driver.watch(worker.name, "out", 2)
+        await told.until(
+            lambda: any(word == "grew" and value[2] == 4 for word, value in told.heard), "the whole to be told"
+        )
         grown = [value for word, value in told.heard if word == "grew"]
         assert grown and {(name, stream) for name, stream, _ in grown} == {("w", "out")} and grown[-1][2] == 4
         driver.kill(worker.run.id)  # type: ignore[union-attr]

@@ -23,7 +23,9 @@ from tests.drivers.test_conformance import Told, evicted, settled
 from tests.engine import IMAGE, Engine, unavailable
 from tests.harness import alive, eventually
 
-WAITS = Waits(patience=2, grace=1, pulse=0.5)
+WAITS = Waits(patience=20, grace=1, pulse=0.5)
+IMPATIENT = Waits(patience=2, grace=1, pulse=0.5)
+"""For engines that do not answer."""
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +61,13 @@ class Bench:
         found: list[dict[str, Any]] = self.engine.call("GET", "/containers/json?all=1")
         return found
 
-    def talk(self, test: Callable[[DockerDriver, Told], Awaitable[None]], socket: Path | None = None) -> None:
+    def talk(
+        self, test: Callable[[DockerDriver, Told], Awaitable[None]], socket: Path | None = None, waits: Waits = WAITS
+    ) -> None:
         async def run() -> None:
             told = Told()
             driver = DockerDriver(
-                str(socket or self.engine.socket), self.directory / "docker", told, range(1, 2), evicted, WAITS
+                str(socket or self.engine.socket), self.directory / "docker", told, range(1, 2), evicted, waits
             )
             driver.open()
             try:
@@ -93,7 +97,7 @@ def test_a_request_whose_answer_is_lost_leads_to_one_container_that_runs_once(
         between.swallow = request_line
         worker = bench.worker("exit 3", "lost1")
         driver.spawn(worker)
-        await told.until(lambda: told.count("connected") == 2 or told.ends, "the second connection")
+        await told.until(lambda: told.count("connected") >= 2 or told.ends, "the second connection")
         driver.spawn(worker)  # what the core says again
         assert (await told.end("lost1")).exit.code == 3
         assert between.swallowed == 1 and bench.began() == ["lost1"] and len(bench.containers()) == 1
@@ -107,7 +111,7 @@ def test_a_request_whose_answer_is_lost_leads_to_one_container_that_runs_once(
         async with between:
             await test(driver, told)
 
-    bench.talk(both, between.socket)
+    bench.talk(both, between.socket, IMPATIENT)
 
 
 def test_a_container_that_is_made_when_nobody_waits_for_it_any_more_is_told(bench: Bench) -> None:
@@ -115,7 +119,7 @@ def test_a_container_that_is_made_when_nobody_waits_for_it_any_more_is_told(benc
 
     class Late(Between):
         def late_there(self, request: bytes) -> float:
-            return WAITS.patience + 1.5 if b"/containers/create" in request else 0.0
+            return IMPATIENT.patience + 6 if b"/containers/create" in request else 0.0
 
     between = Late(bench.directory, bench.engine.socket)
 
@@ -123,7 +127,7 @@ def test_a_container_that_is_made_when_nobody_waits_for_it_any_more_is_told(benc
         async with between:
             await told.hello()
             driver.spawn(bench.worker("exit 0", "stale1"))
-            await told.until(lambda: told.count("connected") == 2, "the second connection")
+            await told.until(lambda: told.count("connected") >= 2, "the second connection")
             assert told.held == {} and bench.containers() == []
             await told.until(lambda: "stale1" in told.held, "the container to be told")
             driver.kill("stale1")  # it has no owner by now
@@ -132,7 +136,7 @@ def test_a_container_that_is_made_when_nobody_waits_for_it_any_more_is_told(benc
             await settled(driver)
             assert bench.containers() == [] and bench.began() == []
 
-    bench.talk(test, between.socket)
+    bench.talk(test, between.socket, IMPATIENT)
 
 
 def test_a_slow_engine_is_waited_for(bench: Bench) -> None:
@@ -166,11 +170,11 @@ def test_a_stuck_engine_is_told_with_the_time_since_when_and_loses_nothing(bench
             await asyncio.sleep(3)  # requests to connect are waiting in its socket now
         finally:
             os.kill(bench.engine.pid, signal.SIGCONT)
-        await told.until(lambda: told.count("connected") == 2, "the second connection")
+        await told.until(lambda: told.count("connected") >= 2, "the second connection")
         assert (await told.end("stuck1")).exit.code == 4
         assert bench.began() == ["stuck1"]
 
-    bench.talk(test)
+    bench.talk(test, waits=IMPATIENT)
 
 
 def test_a_start_that_lies_in_the_socket_of_a_stuck_engine_happens_once(bench: Bench) -> None:
@@ -183,13 +187,13 @@ def test_a_start_that_lies_in_the_socket_of_a_stuck_engine_happens_once(bench: B
             await told.until(lambda: told.count("lost"), "the trouble")
         finally:
             os.kill(bench.engine.pid, signal.SIGCONT)
-        await told.until(lambda: told.count("connected") == 2, "the second connection")
+        await told.until(lambda: told.count("connected") >= 2, "the second connection")
         driver.spawn(worker)
         assert (await told.end("late1")).exit.code == 5
         await settled(driver)
         assert bench.began() == ["late1"]
 
-    bench.talk(test)
+    bench.talk(test, waits=IMPATIENT)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -198,10 +202,11 @@ def test_an_engine_that_comes_back_is_asked_what_became_of_the_runs(bench: Bench
         await told.hello()
         driver.spawn(bench.worker("exec sleep 600", "again1"))
         await told.start("again1")
+        await asyncio.to_thread(eventually, bench.began, "its program to begin")
         await asyncio.to_thread(bench.engine.stop, number)
         await told.until(lambda: told.count("lost"), "the trouble")
         await asyncio.to_thread(bench.engine.start)
-        await told.until(lambda: told.count("connected") == 2, "the second connection")
+        await told.until(lambda: told.count("connected") >= 2, "the second connection")
         ended = await told.end("again1")
         assert ended.exit.kind in (ExitKind.SIGNAL, ExitKind.CODE) and ended.exit.code != 0
         assert ended.started is not None and ended.started.container is not None

@@ -20,7 +20,7 @@ from rdagentd.protocol.frames import MAX_FRAME, Decoder, pack
 from rdagentd.protocol.segments import base_of
 from tests import cgroups
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 PYTHON = sys.executable
 SYSTEM_PYTHON = shutil.which("python3", path="/usr/bin:/bin") or PYTHON
 """One that other users may execute too."""

@@ -13,6 +13,7 @@ from rdagentd.executor.run import Run
 from tests.cgroups import enforced
 from tests.executor.conftest import PYTHON, Executor, ended, lines_of, needs_root
 from tests.executor.test_tree import HEAD
+from tests.harness import eventually
 
 
 @pytest.fixture
@@ -192,15 +193,24 @@ def test_cgroups_of_killed_executors_are_removed(executor: Executor, tmp_path: P
     assert os.path.isdir(place_of(executor.pid))
 
 
+def settles(home: Path, who: subprocess.Popen[bytes]) -> bool:
+    """Whether somebody lives there now: while it is empty, an executor of a test beside this one may remove it."""
+    try:
+        (home / "executor").mkdir(parents=True, exist_ok=True)
+        (home / "executor" / "cgroup.procs").write_text(str(who.pid))
+    except OSError:
+        return False
+    return True
+
+
 @needs_root
 def test_the_home_of_an_executor_that_lives_in_another_pid_namespace_stays(executor: Executor) -> None:
     own = place_of(executor.pid).parent.parent
     homes = [own / f"rdagentd-{number}" for number in (99999998, 99999999)]
     with subprocess.Popen(["sleep", "1000"]) as stranger:
         try:
-            for home in homes:
-                (home / "executor").mkdir(parents=True)
-            (homes[0] / "executor" / "cgroup.procs").write_text(str(stranger.pid))
+            eventually(lambda: settles(homes[0], stranger), "it to be there")
+            (homes[1] / "executor").mkdir(parents=True)
             executor.kill()
             executor.start()
             assert [home.exists() for home in homes] == [True, False]

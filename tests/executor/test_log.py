@@ -137,9 +137,16 @@ def test_a_flood_does_not_stop_the_others(executor: Executor) -> None:
     executor.client.wait("exited", run=flood)
 
 
-def test_index_tells_when(executor: Executor) -> None:
+def test_index_tells_when(executor: Executor, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    os.mkfifo(go)
     before = time.time_ns() // 1000
-    executor.run("sh", "-c", "echo a; sleep 0.15; echo b; echo c")
+    run = executor.spawn("sh", "-c", f"echo a; read x < {go}; echo b; echo c")
+    lines_of(executor, 1)
+    time.sleep(0.15)  # a pause that is in the log
+    go.write_text("\n")
+    assert executor.client is not None
+    executor.client.wait("exited", run=run)
     executor.run("echo", "d")
     after = time.time_ns() // 1000
     found = records(executor.logs / "w" / "out", 0)

@@ -164,6 +164,7 @@ def test_so_many_names_that_they_would_fill_memory_are_dropped(shared: Executor)
     assert len(ended["told"]) > 30
 
 
+@pytest.mark.timeout(400)
 def test_a_flood_is_coalesced_and_others_are_heard_meanwhile(executor: Executor) -> None:
     """100,000 messages: what is told is bounded by the time that they take, and what is kept is the last of them."""
     assert executor.client is not None

@@ -178,13 +178,13 @@ def test_fork_bomb_within_its_limit(executor: Executor) -> None:
     assert executor.client is not None
     bomb = "import os\nprint('go', flush=True)\nwhile True:\n  try: os.fork()\n  except OSError: pass"
     run = executor.spawn(
-        SYSTEM_PYTHON, "-c", bomb, uid=54321, gid=54321, groups=[], rlimits={"RLIMIT_NPROC": [60, 60]}, nice=19
+        SYSTEM_PYTHON, "-c", bomb, uid=54329, gid=54329, groups=[], rlimits={"RLIMIT_NPROC": [60, 60]}, nice=19
     )
     lines_of(executor, 1)
     executor.client.send("kill", run=run)
     assert executor.client.wait("exited", run=run)["signal"] == "SIGKILL"
     assert left_of(executor) == []
-    assert not [pid for pid in filter(str.isdigit, os.listdir("/proc")) if uid_of(pid) == 54321]
+    assert not [pid for pid in filter(str.isdigit, os.listdir("/proc")) if uid_of(pid) == 54329]
 
 
 def uid_of(pid: str) -> int:
@@ -297,14 +297,22 @@ def exec_done(pid: int) -> None:
         time.sleep(0.001)
 
 
-def test_a_signal_to_a_program_that_the_executor_has_not_heard_of_yet_spares_its_children(executor: Executor) -> None:
+def test_a_signal_to_a_program_that_the_executor_has_not_heard_of_yet_spares_its_children(
+    executor: Executor, tmp_path: Path
+) -> None:
     """It comes in one batch with the start and others: the exec is long past, and nobody had the time to hear of it."""
     assert executor.client is not None
-    program = 'trap "echo main" TERM; sleep 0.5 & wait $!; wait $!; echo "child $?"'
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    program = f'trap "echo main" TERM; (read x < {go}) & wait $!; wait $!; echo "child $?"'
     request = executor.request("sh", "-c", program)
     batch = [pack({"op": "spawn", **request})]
     batch += [pack({"op": "spawn", **executor.request("true", worker="other")}) for _ in range(14)]
     batch += [pack({"op": "signal", "run": request["run"], "signal": signal.SIGTERM, "scope": "main"})]
     executor.client.socket.sendall(b"".join(batch))
+    executor.client.ask("ping", "pong")
+    end = os.open(go, os.O_RDWR)  # fifo(7): it waits for nobody
+    os.write(end, b"\n")
     ended = executor.client.wait("exited", run=request["run"])
+    os.close(end)
     assert ended["signal"] == "SIGTERM" or executor.log() == b"main\nchild 0\n"

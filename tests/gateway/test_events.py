@@ -239,14 +239,15 @@ def test_who_does_not_read_is_cut_off_and_nobody_else_notices(
 ) -> None:
     client.submit("floods", "/bin/sh", "-c", "head -c 30000000 /dev/zero | tr '\\0' x; exec sleep 1000")
     client.wait("floods", until="running")
+    alone = connections(client)
     listen(gateway, "live")
-    before = connections(client)
+    before = eventually(lambda: (now := connections(client)) == alone + 1 and now, "the feed to be asked for")
     with socket.socket() as deaf:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         deaf.connect(("127.0.0.1", int(gateway.url.rsplit(":", 1)[1].strip("/"))))
         deaf.sendall(b"GET /api/v1/logs?name=floods&follow=true HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         eventually(lambda: connections(client) == before + 1, "the log to be asked for")
-        other = listen(gateway, "events?follow=true&tail=0")
+        other = listen(gateway, "events?follow=true&tail=1")
         client.submit("meanwhile", "/bin/true")
         other.until(worker="meanwhile", kind="started")
         other.close()

@@ -34,6 +34,7 @@ def calm(gateway: LiveGateway, host: LiveDaemon) -> Iterator[LiveGateway]:
     """The program, which afterwards is the same process as before, well, and small; the daemon has the same few clients."""
     assert gateway.process is not None
     witness = host.connect()
+    assert gateway.ask("/readyz").text == "ok\n"  # it has its link by now
     before = clients(witness)
     yield gateway
     assert gateway.process.poll() is None, gateway.said()
@@ -89,6 +90,7 @@ def says(gateway: LiveGateway, data: bytes) -> bytes:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_ten_thousand_connections_are_offered(calm: LiveGateway) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most < OFFERED + 500:

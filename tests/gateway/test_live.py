@@ -14,7 +14,7 @@ from rdagentd.gateway.live import Feed
 from rdagentd.protocol.errors import NOT_FOUND, UNAVAILABLE, ProtocolError
 from tests.gateway.test_streams import parsed
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 def row(name: str, state: str = "running", due_in: float | None = None, **more: Any) -> dict[str, Any]:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
+import pytest
+
+from rdagentd.gateway import fresh
 from rdagentd.gateway.page import STATIC
 from tests.gateway.client import LiveGateway, Serve, ask
 from tests.gateway.page.crowd import Crowd, row
@@ -68,7 +72,10 @@ def test_whoami_is_the_lesser_of_what_gateway_and_client_may(serve: Serve) -> No
     assert ask(url, "/whoami", headers=token).json == {"uid": 1000, "role": "operator"}
 
 
-def test_the_host_is_told_without_the_series_of_workers_and_asked_for_once_for_all(serve: Serve) -> None:
+def test_the_host_is_told_without_the_series_of_workers_and_asked_for_once_for_all(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fresh, "time", SimpleNamespace(monotonic=lambda: 1.0))
     crowd = Crowd([row("a")])
     url = serve(crowd)
     told = [ask(url, "/host").json for _ in range(3)]

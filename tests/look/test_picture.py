@@ -21,6 +21,8 @@ mine = socket.create_connection(there.getsockname()[:2])
 child = subprocess.Popen(["sleep", "1000"])
 while not open(f"/proc/{child.pid}/cmdline").read().endswith("1000\\0"):
     pass
+while open(f"/proc/{child.pid}/stat").read().rpartition(")")[2].split()[0] != "S":
+    pass
 print(there.getsockname()[1], flush=True)
 mine.recv(1)
 """

@@ -7,7 +7,6 @@ import copy
 import http.client
 import json
 import re
-import socket
 import subprocess
 import threading
 import time
@@ -20,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from tests.harness import DEADLINE, eventually
+from tests.harness import DEADLINE, eventually, free_port
 from tests.monitoring.rules import DOCUMENT, ETC, seconds
 
 HURRY = 60
@@ -139,8 +138,7 @@ class Prometheus:
         (self.directory / "targets.yml").write_text(yaml.safe_dump(targets))
         (self.directory / "rules.yml").write_text(yaml.safe_dump(hurried_rules(), width=10**6))
         (self.directory / "prometheus.yml").write_text(yaml.safe_dump(self._configuration(job)))
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]  # Prometheus tells nobody which port it chose
+        self.port = free_port()  # Prometheus tells nobody which port it chose
         command = [
             "prometheus",
             f"--config.file={self.directory / 'prometheus.yml'}",

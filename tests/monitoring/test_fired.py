@@ -155,7 +155,7 @@ def test_a_daemon_that_can_keep_nothing(monitored: Monitored, alerts: Alertmanag
 
 
 def test_too_many_connections(monitored: Monitored, alerts: Alertmanager) -> None:
-    [most] = monitored.prometheus.query("rdagentd_connections_max")
+    [most] = eventually(lambda: monitored.prometheus.query("rdagentd_connections_max"), "a scrape")
     with contextlib.ExitStack() as stack:
         for _ in range(int(float(most["value"][1]) * 0.85)):
             stack.enter_context(contextlib.closing(Client(monitored.daemon.socket)))

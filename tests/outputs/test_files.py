@@ -120,6 +120,7 @@ def test_a_full_disk_holds_nobody_up_and_loses_no_line(
     ballast = fill(small)
     for thread in load(log, 500):
         thread.join()
+    eventually(lambda: outputs._outputs[0]._failing, "the disk to be full for the log, too")
     ballast.unlink()
     eventually(lambda: "goes on" in path.read_text(), "the log to go on")
     finish(outputs)
@@ -144,8 +145,8 @@ def test_rotation_on_a_full_disk_loses_no_line(
         thread.join()
     eventually(lambda: outputs._outputs[0]._failing, "the disk to be full for the log, too")
     ballast.unlink()
-    eventually(lambda: any("goes on" in text for text in rotated(path)), "the log to go on")
     finish(outputs)
+    assert any("goes on" in text for text in rotated(path))
     assert found(*rotated(path)) == {name: [*range(500), *range(500)] for name in range(_THREADS)}
 
 

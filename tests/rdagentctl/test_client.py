@@ -17,6 +17,7 @@ from rdagentctl.client import Client, ServerError, resume
 from rdagentctl.failure import Failure, UnreachableError, UsageError
 from rdagentd.protocol.errors import UNAVAILABLE, ProtocolError
 from rdagentd.protocol.frames import MAX_REQUEST, pack
+from tests.harness import DEADLINE
 from tests.rdagentctl.conftest import CTL, ROOT, Ctl, environment
 from tests.rdagentctl.fake import FakeDaemon, Raw, Stream, row
 
@@ -186,7 +187,7 @@ def test_what_a_leaving_daemon_has_not_read_is_asked_of_the_next(tmp_path: Path,
     connect = module.connect
 
     def connected(where: str) -> object:
-        monkeypatch.setattr(module, "connect", connect)
+        monkeypatch.setattr(module, "connect", again)
         connection = connect(where)
         accepted, _ = listener.accept()
         listener.close()
@@ -195,13 +196,21 @@ def test_what_a_leaving_daemon_has_not_read_is_asked_of_the_next(tmp_path: Path,
             accepted.close()
         else:
             threading.Timer(0.1, accepted.close).start()
+        threading.Timer(0.3, begin).start()
         return connection
 
+    def again(where: str) -> object:
+        assert up.wait(DEADLINE)
+        return connect(where)
+
+    def begin() -> None:
+        daemons.append(FakeDaemon(path, {"submit": lambda args: "done"}))
+        up.set()
+
     monkeypatch.setattr(module, "connect", connected)
-    threads = threading.Timer(0.3, lambda: daemons.append(FakeDaemon(path, {"submit": lambda args: "done"})))
     daemons: list[FakeDaemon] = []
+    up = threading.Event()
     monkeypatch.setattr(module, "PAUSE", 0.5)
-    threads.start()
     assert Client(path).call("submit", {"spec": {}}) == "done"
     assert daemons[0].args("submit") == [{"spec": {}}]
     daemons[0].close()

@@ -188,6 +188,7 @@ def test_following_survives_the_daemon(live: Live, daemon: LiveDaemon) -> None:
 
 def test_metrics_are_what_a_reader_of_prometheus_takes(live: Live) -> None:
     live("run", "--name", "w", "--", "sh", "-c", "exit 3")
+    live("wait", "w")  # what is counted is on disk
     families = list(text_string_to_metric_families(live("metrics").stdout))
     told = {(sample.name, *sample.labels.values()): sample.value for one in families for sample in one.samples}
     assert told["rdagentd_exits_total", "code"] == told["rdagentd_worker_state", "w", "default", "failed"] == 1

@@ -115,7 +115,7 @@ def test_a_real_daemon_is_counted_along(daemon: LiveDaemon) -> None:
     names = [f"w{number:02}" for number in range(12)]
     for at, name in enumerate(names):
         client.submit(
-            name, "sh", "-c", "trap '' TERM; while :; do sleep 0.1; done", stop={"grace": f"{500 + 200 * at}ms"}
+            name, "sh", "-c", "trap '' TERM; while :; do sleep 0.1; done", stop={"grace": f"{500 + 600 * at}ms"}
         )
     client.wait(*names, until="running")
     with Terminal([*CTL, "--socket", str(daemon.socket), "stop", "w*", "--wait"], 80, 20, **environment()) as seen:

@@ -16,7 +16,7 @@ from tests.rdagentctl.fake import FakeDaemon, ended, row
 
 def trouble() -> list[dict[str, object]]:
     now = time.time()
-    over = {"id": "x", "pid": 7, "started_at": now - 100, "ended_at": now - 65}
+    over = {"id": "x", "pid": 7, "started_at": now - 8000, "ended_at": now - 7500}
     return [
         row("web", run={"id": "x", "pid": 42, "started_at": now - 7500, "ended_at": None}, restarts=3),
         row("done", "completed", run=over, exit=ended(0)),
@@ -32,11 +32,11 @@ def test_the_table(fake: FakeDaemon, ctl: Ctl) -> None:
         "5 workers: 1 failed, 1 backoff, 1 queued, 1 running, 1 completed\n"
         "\n"
         "NAME    STATE      TIME       PID  RESTARTS  DETAIL\n"
-        "broken  failed     1m05s ago  -    0         exit code 3; gave up after 5 restarts\n"
+        "broken  failed     2h05m ago  -    0         exit code 3; gave up after 5 restarts\n"
         "again   backoff    in 8s      -    0         exit code 1; restarts after 10 s\n"
         "new     queued     -          -    0         waits for a slot of group default\n"
         "web     running    2h05m      42   3         sleep 1000\n"
-        "done    completed  1m05s ago  -    0         exit code 0\n"
+        "done    completed  2h05m ago  -    0         exit code 0\n"
     )
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 
 import pytest
 
-from tests.harness import Client, LiveDaemon
+from tests.harness import Client, LiveDaemon, free_port
 
 
 @pytest.fixture
@@ -20,7 +19,4 @@ def client(daemon: LiveDaemon) -> Iterator[Client]:
 @pytest.fixture
 def port() -> int:
     """One that is free."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number: int = free.getsockname()[1]
-        return number
+    return free_port()

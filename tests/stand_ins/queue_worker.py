@@ -7,7 +7,14 @@ import signal
 import sys
 
 asked = []
-signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+
+
+def ask(number: int, frame: object) -> None:
+    asked.append(number)
+    print("asked to stop", flush=True)
+
+
+signal.signal(signal.SIGTERM, ask)
 print("task taken", flush=True)
 with open(sys.argv[1]) as fifo:
     fifo.readline()

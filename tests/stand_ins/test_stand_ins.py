@@ -61,6 +61,7 @@ def test_what_a_wrapper_leaves_behind_ends_with_its_run_so_the_next_one_has_the_
         client.verb("restart", "w")
         eventually(lambda was=before: client.worker("w")["run"]["id"] != was, "the next run")
     eventually(lambda: listens(port), "the server to listen")
+    eventually(lambda: client.log("w").count(b"Uvicorn running") == 3, "it to say so")
     client.verb("stop", "w")
     last = client.wait("w")[0]["run"]["id"]
     assert not listens(port) and not marked(f"RDAGENTD_RUN={last}")
@@ -104,6 +105,7 @@ def test_a_worker_finishes_its_task_after_it_was_asked_to_stop(client: Client, t
     eventually(lambda: b"task taken" in client.log("w"), "the task to be taken")
     client.verb("stop", "w")
     assert client.worker("w")["state"] == "stopping"
+    eventually(lambda: b"asked to stop" in client.log("w"), "it to be asked")
     fifo.write_text("done\n")
     row = client.wait("w")[0]
     assert (row["state"], row["exit"]["kind"], row["exit"]["code"]) == ("stopped", "code", 0)

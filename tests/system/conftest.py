@@ -27,7 +27,7 @@ LONGEST = (
 BOOTED = "systemctl is-system-running --wait;"
 ANSWERS = "until rdagentctl ping; do sleep 0.2; done"
 
-CURSOR: pytest.StashKey[str] = pytest.StashKey()
+SINCE: pytest.StashKey[float] = pytest.StashKey()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -126,7 +126,7 @@ def machine(
 def journal_mark(request: pytest.FixtureRequest) -> None:
     """Remember where the journal stands, for the excerpt of a scenario that fails."""
     if "machine" in request.fixturenames:
-        request.node.stash[CURSOR] = request.getfixturevalue("machine").cursor()
+        request.node.stash[SINCE] = request.getfixturevalue("machine").clock
 
 
 @pytest.hookimpl(wrapper=True)
@@ -137,13 +137,13 @@ def pytest_runtest_makereport(
     report = yield
     machine = getattr(item, "funcargs", {}).get("machine")
     if report.failed and machine is not None and call.when != "teardown":
-        report.sections.append(("journal of the machine", excerpt(machine, item.stash.get(CURSOR, ""))))
+        report.sections.append(("journal of the machine", excerpt(machine, item.stash.get(SINCE, 0.0))))
     return report
 
 
-def excerpt(machine: Machine, cursor: str) -> str:
-    """Return the journal since a cursor, or the console where the machine no longer answers."""
+def excerpt(machine: Machine, since: float) -> str:
+    """Return the journal since a time of the machine's clock, or the console where the machine no longer answers."""
     try:
-        return machine.journal(since_cursor=cursor)
+        return machine.journal(since=since)
     except MachineError as error:
         return str(error)

@@ -61,6 +61,7 @@ class Machine:
         directory = Path(self._directory.name)
         self._console = directory / "console"
         self._disk = directory / "disk"
+        self.clock = 0.0  # its own, seconds since the epoch, when it last answered
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(directory / "port"))
         listener.listen(1)
@@ -135,15 +136,11 @@ class Machine:
         shutil.move(self._disk, path)
         return Moment(self._image, path, self.boot_id)
 
-    def journal(self, unit: str = "", since_cursor: str = "", lines: int = 200) -> str:
-        """Return the last lines of the journal, of one unit and after a cursor if given."""
-        only = (f" --unit={unit}" if unit else "") + (f" --after-cursor='{since_cursor}'" if since_cursor else "")
+    def journal(self, unit: str = "", since: float = 0, lines: int = 200) -> str:
+        """Return the last lines of the journal, of one unit and since a time of its clock if given."""
+        only = (f" --unit={unit}" if unit else "") + (f" --since=@{since:.6f}" if since else "")
         shown = f"journalctl --no-pager --output=short-precise --lines={lines}{only}"
         return self.run(f"timeout 30 journalctl --sync &>/dev/null; {shown}").out  # what was written is there then
-
-    def cursor(self) -> str:
-        """Return the journal's end as a cursor for journal()."""
-        return self.run("journalctl --lines=0 --show-cursor --quiet").out.partition("cursor: ")[2].strip()
 
     def console(self) -> str:
         """Return the end of what kernel and init wrote to the console."""
@@ -182,7 +179,8 @@ class Machine:
         deadline = time.monotonic() + limit
         self._port.settimeout(limit)
         try:
-            kind, code, length = self._reader.readline().decode().split()
+            kind, code, clock, length = self._reader.readline().decode().split()
+            self.clock = float(clock)
             self._port.settimeout(max(1.0, deadline - time.monotonic()))
             return kind, int(code), self._reader.read(int(length))
         except (OSError, ValueError) as error:

@@ -66,7 +66,9 @@ def test_requests_and_leases_outlive_the_daemon(machine: Machine) -> None:
     machine.check("until rdagentctl ping; do sleep 0.2; done", timeout=60)
     told = {"code": "memory", "text": "waits for 2 GiB of memory: 1 GiB of 4 GiB are free"}
     machine.check("rdagentctl wait train --for running --timeout 1m", timeout=90)
-    assert reason(machine, "next") == told
+    eventually(
+        lambda: reason(machine, "next") == told, "what it waits for, once a new daemon has heard of everything", 60
+    )
     assert "held by train (3 GiB of memory)" in machine.check("rdagentctl why next")
     machine.check("rdagentctl stop train && rdagentctl wait next --for running --timeout 1m", timeout=90)
     machine.check("until [ $(rdagentctl logs next) = 0 ]; do sleep 0.2; done", timeout=60)

@@ -32,6 +32,13 @@ def test_a_command_tells_its_exit_code_and_its_output_in_order(machine: Machine)
     assert (result.code, result.out) == (7, "one\ntwo\nthree\n")
 
 
+def test_what_a_command_prints_arrives_byte_by_byte(machine: Machine) -> None:
+    assert machine.check("printf 'a\\0b\\n\\n'") == "a\0b\n\n"
+    assert machine.check("printf %20000s x").endswith(" x")
+    assert machine.check(f"echo -n {'y' * 20000} ä") == "y" * 20000 + " ä"
+    assert machine.check("true") == ""
+
+
 def test_a_command_beyond_its_time_is_ended(machine: Machine) -> None:
     assert machine.run("sleep 600", timeout=1).code == TIMED_OUT
 
@@ -52,9 +59,9 @@ def test_a_file_arrives_byte_by_byte(machine: Machine) -> None:
 
 def test_a_failed_scenario_shows_what_the_journal_got_since_its_start(machine: Machine) -> None:
     machine.check("systemd-cat --identifier=scenario echo before; journalctl --sync")
-    cursor = machine.cursor()
+    since = machine.clock
     machine.check("systemd-cat --identifier=scenario echo afterwards; journalctl --sync")
-    shown = excerpt(machine, cursor)
+    shown = excerpt(machine, since)
     assert "afterwards" in shown
     assert "before" not in shown
 

@@ -98,7 +98,7 @@ def test_a_mistake_at_start_is_told_by_systemctl_status_and_not_tried_again(mach
     before = pids(machine)
     machine.put(BAD, b"keep_runs = 0\n")
     assert machine.run("systemctl restart rdagentd", timeout=120).code == 1
-    status = machine.run("systemctl status --full --no-pager rdagentd").out
+    status = machine.run("journalctl --sync; systemctl status --full --no-pager rdagentd").out
     assert f'Status: "{SENTENCE}"' in status
     assert f"rdagentd: {SENTENCE}\n" in status
     assert "Traceback" not in status
@@ -114,7 +114,7 @@ def test_a_mistake_in_the_executor_s_policy_is_told_and_not_tried_again(machine:
     policy = "/etc/rdagentd/executor.toml"
     machine.check(f"cp {policy} /root/policy; echo 'minimum_uid = \"x\"' >>{policy}")
     assert machine.run("systemctl restart rdagentd-executor", timeout=120).code == 1
-    status = machine.run("systemctl status --full --no-pager rdagentd-executor").out
+    status = machine.run("journalctl --sync; systemctl status --full --no-pager rdagentd-executor").out
     assert f"cannot use policy {policy}: minimum_uid = 'x': must be a uid" in status
     assert "Traceback" not in status
     shown = machine.check("systemctl show --property=NRestarts,ExecMainStatus,ActiveState rdagentd-executor").split()

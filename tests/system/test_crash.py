@@ -69,7 +69,7 @@ while not os.path.exists("/tmp/restarted"):
         print("answered", flush=True)
     except Exception as error:
         print(error, flush=True)
-    time.sleep(0.05)
+    time.sleep(0.25)
 """
 
 
@@ -144,7 +144,7 @@ def test_whoever_asks_during_five_restarts_is_answered(machine: Machine) -> None
     machine.check(
         "for at in 10 30 50 70 90; do"
         "  until [ $(wc -l </run/client-0) -ge $at ]; do sleep 0.5; done; systemctl restart rdagentd || exit;"
-        "done; until [ $(cat /run/client-? | wc -l) -ge 400 -a $(wc -l </run/client-0) -ge 100 ]; do sleep 0.5; done;"
+        "done; for of in /run/client-?; do until [ $(wc -l <$of) -ge 100 ]; do sleep 0.5; done; done;"
         "touch /tmp/restarted",
         timeout=500,
     )
@@ -170,6 +170,7 @@ def test_a_daemon_that_is_killed_at_random_forgets_nothing_and_doubles_nothing(m
     )
     machine.check("; ".join(f"{moment}; {kill}" for moment in moments), timeout=500)
     machine.check("touch /tmp/enough; until [ -e /run/load-ended ]; do sleep 0.2; done", timeout=120)
+    machine.check("until rdagentctl ping; do sleep 0.2; done", timeout=120)  # by the one after the last kill
     assert machine.check("systemctl show --property=NRestarts --value rdagentd").strip() == str(KILLS)
     machine.run(
         "rdagentctl wait 'short-*' --timeout 2m; rdagentctl wait toggled --for running --timeout 1m", timeout=240
@@ -204,13 +205,13 @@ def test_a_daemon_that_hangs_is_replaced_by_the_watchdog(machine: Machine) -> No
 
 @pytest.mark.usefixtures("long_workers")
 def test_a_restart_of_journald_costs_nothing_but_a_reconnection(machine: Machine) -> None:
-    cursor = machine.cursor()
+    since = machine.clock
     machine.check("systemctl restart systemd-journald; systemctl reload rdagentd; journalctl --sync")
-    assert "configuration reloaded" in machine.journal("rdagentd", cursor)
-    cursor = machine.cursor()
+    assert "configuration reloaded" in machine.journal("rdagentd", since)
+    since = machine.clock
     executor = main_pid(machine, "rdagentd-executor")
     machine.check("systemctl restart rdagentd", timeout=120)
-    assert "workers run on" in machine.journal("rdagentd", cursor)
+    assert "workers run on" in machine.journal("rdagentd", since)
     assert main_pid(machine, "rdagentd-executor") == executor
 
 
@@ -255,6 +256,7 @@ def test_the_clock_is_set_a_day_forward_and_back_and_what_is_told_stays_true(mac
 
 @pytest.mark.usefixtures("long_workers")
 def test_the_clock_is_set_a_day_forward_and_back_and_no_timer_minds(machine: Machine) -> None:
+    begin = float(machine.check("cut --delimiter=' ' --fields=1 /proc/uptime"))
     timers(machine, TIMER)
     pid = rows(machine, "slow")["slow"]["run"]["pid"]
     machine.check(f"(tail --pid={pid} --follow /dev/null; {{ {STAMP}; }} >/tmp/killed) </dev/null >/dev/null 2>&1 &")
@@ -268,8 +270,10 @@ def test_the_clock_is_set_a_day_forward_and_back_and_no_timer_minds(machine: Mac
     first_of_again, second_of_again = stamps(machine, "again")[:2]
     term_of_slow = stamps(machine, "slow")[1]  # the first: each new daemon says again what still counts
     kill_of_slow = float(machine.check("until [ -s /tmp/killed ]; do sleep 0.2; done; cat /tmp/killed"))
-    for took in (end_of_limited - begin_of_limited, second_of_again - first_of_again, kill_of_slow - term_of_slow):
-        assert TIMER - 1 < took < 2 * TIMER  # a slow machine may be late, by less than a day
+    assert end_of_limited - begin >= TIMER  # its time counts from the decision to start it
+    assert end_of_limited - begin_of_limited < 2 * TIMER  # a slow machine may be late, by less than a day
+    for took in (second_of_again - first_of_again, kill_of_slow - term_of_slow):
+        assert TIMER - 1 < took < 2 * TIMER
     machine.check("rdagentctl stop again --wait --timeout 1m; rdagentctl remove limited again slow", timeout=90)
 
 

@@ -29,7 +29,11 @@ if sys.argv[1] == "stay":
 if sys.argv[1] == "eat":
     eater = client.containers.run("box", ["sh", "-c", "head -c 200m /dev/zero | tail"], detach=True, network_mode="none")
     eater.wait()
-    print(eater.attrs["State"]["OOMKilled"] or client.api.inspect_container(eater.id)["State"]["OOMKilled"], flush=True)
+    for _ in range(300):  # the engine hears of the end and of its reason in either order
+        if killed := client.api.inspect_container(eater.id)["State"]["OOMKilled"]:
+            break
+        time.sleep(0.1)
+    print(killed, flush=True)
 """
 IMPORT = """
 import docker, io, subprocess, tarfile
@@ -67,9 +71,8 @@ def submit(machine: Machine, name: str, *words: str, **spec: Any) -> None:
     lines = "".join(f"{key} = {toml(value)}\n" for key, value in fields.items())
     machine.put(f"/tmp/{name}.toml", lines.encode())
     machine.check(f"chmod a+r /tmp/{name}.toml && runuser -u member -- rdagentctl apply /tmp/{name}.toml")
-    grown = f"until rdagentctl logs {name} | grep -q grown; do rdagentctl status {name} >/dev/null || exit; done"
     machine.run(f"rdagentctl wait {name} --for running --timeout 2m", timeout=150)
-    told = machine.run(f"timeout 300 sh -c {shlex.quote(grown)}", timeout=330)
+    told = machine.run(f"timeout 600 rdagentctl logs {name} --follow | grep --quiet --max-count=1 grown", timeout=630)
     assert told.code == 0, (told, machine.run(f"rdagentctl why {name}; rdagentctl logs {name}"))
 
 
@@ -91,7 +94,7 @@ def left(machine: Machine) -> list[str]:
 def become(machine: Machine, state: str, number: int) -> None:
     """Returns once so many containers are in a state."""
     count = f"len([one for one in docker.APIClient().containers() if one['State'] == '{state}'])"
-    script = f"import docker\nwhile {count} < {number}: pass"
+    script = f"import docker, time\nwhile {count} < {number}: time.sleep(0.3)"
     machine.check(f"timeout 180 python3 -c {shlex.quote(script)}", timeout=200)
 
 

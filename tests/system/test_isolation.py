@@ -87,7 +87,7 @@ def test_its_own_directories_are_its_users_and_are_there_inside(machine: Machine
 
 
 def test_a_run_that_exceeds_its_quota_is_stopped_and_why_says_so(machine: Machine) -> None:
-    script = 'dd if=/dev/zero of="$STATE_DIRECTORY/file" bs=1M count=8 status=none; exec sleep 1000'
+    script = 'fallocate -l 8M "$STATE_DIRECTORY/file"; exec sleep 1000'
     spec = f'command = {json.dumps(["sh", "-c", script])}\nstate = {{ quota = "4M" }}\nrestart = "always"'
     assert apply(machine, {"filler": spec})["filler"]["row"]["exit"]["kind"] == "over_quota"
     assert "its state directory holds 8 MiB, its quota is 4 MiB" in machine.check("rdagentctl why filler")

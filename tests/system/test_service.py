@@ -138,6 +138,9 @@ def test_an_exit_while_the_daemon_is_dead_is_known_afterwards(machine: Machine) 
 def test_stop_ends_the_workers_gracefully_and_leaves_nothing(machine: Machine) -> None:
     machine.check("systemctl stop rdagentd", timeout=180)
     assert machine.run("pgrep --list-full --euid member").out == ""
+    machine.check(
+        "until [ $(systemctl is-active rdagentd-executor) != active ]; do sleep 0.2; done"
+    )  # it leaves beside it
     assert machine.run("systemctl is-active rdagentd rdagentd-executor").out.split() == ["inactive", "inactive"]
     told = machine.run("runuser -u member -- rdagentctl status")
     assert (told.code, "systemctl start rdagentd" in told.out) == (69, True)
@@ -158,6 +161,7 @@ def test_a_reboot_brings_back_what_is_wished_up(machine: Machine, crash: bool) -
     machine.reboot(crash=crash)
     machine.check("systemctl start rdagentd", timeout=180)
     after = changed(machine, "counter", before["id"])
+    machine.check("rdagentctl logs counter --tail 0 --follow | head -1 | grep --quiet .")  # it is one process by now
     assert machine.check("pgrep --full --euid member 'echo ended'").split() == [str(after["pid"])]
     assert lost_runs(machine, "counter") == lost + [before["id"]] * crash
 

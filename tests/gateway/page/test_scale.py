@@ -94,6 +94,6 @@ def test_changes_of_a_thousand_workers_are_drawn_together(browser: Browser, show
     for number in range(COUNT):
         crowd.put(row(f"agent-{number:04}", "failed", restarts=number))
     browser.until(f"document.querySelector('.chip.failed .number').textContent === '{COUNT}'")
-    assert browser.eval("document.querySelector('#row-agent-0007 .restarts').textContent") == "7"
+    browser.until("document.querySelector('#row-agent-0007 .restarts')?.textContent === '7'")
     print(f"{COUNT} changes: tasks longer than 50 ms: {json.dumps(browser.eval('window.tasks'))}")
     assert browser.errors == []

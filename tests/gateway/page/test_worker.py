@@ -10,7 +10,7 @@ from tests.gateway.browser import Browser
 from tests.gateway.client import LiveGateway
 from tests.gateway.page.conftest import Show
 from tests.gateway.page.crowd import BEGAN, Crowd, row
-from tests.harness import Client
+from tests.harness import Client, eventually
 
 OPS = "[...document.querySelectorAll('.actions button')].map((e) => e.dataset.op).join(' ')"
 
@@ -73,6 +73,7 @@ def test_buttons_do_what_they_say_on_a_real_worker_and_tell_it(
     browser.click("[data-op=restart]")
     browser.until("document.querySelector('.facts')?.textContent.includes('Attempt1') && "
                   f"!document.querySelector('.facts').textContent.includes('{before}')")  # fmt: skip
+    buttons(browser, "pause restart stop kill")
     browser.click("[data-op=stop]")
     browser.until("document.querySelector('#confirm').open")
     assert browser.eval("document.activeElement.textContent") == "Cancel", "Enter must not stop anything"
@@ -146,6 +147,7 @@ def test_the_story_goes_on(browser: Browser, show: Show) -> None:
     crowd.story = [asked]
     show(crowd, "#/worker/a/story")
     browser.until("document.querySelectorAll('.story li').length === 1")
+    eventually(lambda: len(crowd._followers) == 3, "the story to be followed, beside the list and the traces")
     crowd.put(row("a", "paused"))
     browser.until("document.querySelectorAll('.story li').length === 2")
     assert browser.texts(".story .text") == ["changed", "<i>stop</i> by uid 0"]

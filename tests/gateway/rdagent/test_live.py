@@ -91,6 +91,7 @@ def test_an_upload_whose_size_is_not_told_is_cut_off_and_leaves_nothing(site: Si
 def test_control_pauses_resumes_and_stops(site: Site) -> None:
     called = site.launched("waits")
     site.began(called)
+    eventually(lambda: "waiting" in site.stdout(called).text, "it to heed signals")
     pid = site.row(called)["run"]["pid"]
     assert site.control(called, "pause").json == {"status": "paused"}
     assert site.row(called)["state"] == "paused"

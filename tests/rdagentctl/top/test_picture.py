@@ -41,9 +41,9 @@ def test_the_picture_is_what_is_seen(daemon: LiveDaemon, top: Top, tmp_path: Pat
     )
     seen.type(DOWN * 6)
     seen.see("s stop   p pause")
-    text = svg(seen.screen, "rdagentctl top")
     seen.type("q")
     assert seen.end() == 0
+    text = svg(seen.screen, "rdagentctl top")
 
     drawn = ElementTree.fromstring(text)
     space = "{http://www.w3.org/2000/svg}"
