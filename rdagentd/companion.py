@@ -48,7 +48,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
     try:
-        await asyncio.wait_for(process.wait(), _LEAVE)
+        async with asyncio.timeout(_LEAVE):
+            await process.wait()
     except TimeoutError:
         process.kill()
         await process.wait()

@@ -121,7 +121,8 @@ async def _used(context: Context, chosen: Sequence[Worker]) -> dict[str, dict[st
     runs = {worker.run.id: worker for worker in chosen if worker.run is not None and worker.state in LIVE}
     asked = context.daemon.supervisor.driver.usage(list(runs))
     try:
-        told = await asyncio.wait_for(asked, PATIENCE)
+        async with asyncio.timeout(PATIENCE):
+            told = await asked
     except TimeoutError:
         told = {}
     used = {}

@@ -122,7 +122,8 @@ class Server:
         if self.connections:
             self._left = asyncio.Event()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._left.wait(), LEAVE)
+                async with asyncio.timeout(LEAVE):
+                    await self._left.wait()
         self.close()
 
     def forget(self, connection: Connection) -> None:

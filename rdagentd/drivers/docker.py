@@ -263,7 +263,8 @@ class DockerDriver:
         """The sockets on which our runs tell of themselves, and what they told."""
         runs = {run.id: run.worker for run in self._runs.values()}
         try:
-            return await asyncio.wait_for(self._channels(runs), _SOON)
+            async with asyncio.timeout(_SOON):
+                return await self._channels(runs)
         except TimeoutError:  # an executor that hangs is to hold up no container
             return {}
 
@@ -648,7 +649,8 @@ class DockerDriver:
             state = await self._state(engine, run)
             if state is not None and state.is_waiting:
                 try:
-                    await asyncio.wait_for(run.hurry.wait(), self._waits.grace)
+                    async with asyncio.timeout(self._waits.grace):
+                        await run.hurry.wait()
                 except TimeoutError:
                     state = await self._state(engine, run)
             if state is not None and state.is_waiting:
@@ -809,7 +811,8 @@ class DockerDriver:
         if not state.is_unexplained or run.ending is not None or ago > self._waits.verdict:
             return state
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(run.oom.wait(), self._waits.verdict)
+            async with asyncio.timeout(self._waits.verdict):
+                await run.oom.wait()
         return await self._state(engine, run) or state
 
     async def _remove(self, run: _Run) -> None:

@@ -285,7 +285,8 @@ class Engine:
             raise EngineAwayError("the connection was closed")
         future = asyncio.get_running_loop().run_in_executor(pool, _understood, what)
         try:
-            return await asyncio.wait_for(future, deadline)
+            async with asyncio.timeout(deadline):
+                return await future
         except TimeoutError:
             raise EngineAwayError(f"no answer within {deadline:g} s", stuck=True) from None
 
@@ -305,7 +306,8 @@ async def connect(socket: str, patience: float) -> Engine:
     pool = ThreadPoolExecutor(1, "docker-connect")
     try:
         future = asyncio.get_running_loop().run_in_executor(pool, _understood, lambda: _connect(socket, patience))
-        return await asyncio.wait_for(future, patience * 2)
+        async with asyncio.timeout(patience * 2):
+            return await future
     except TimeoutError:
         raise EngineAwayError(f"no answer within {patience * 2:g} s", stuck=True) from None
     except EngineRefusedError as error:

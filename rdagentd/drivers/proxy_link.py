@@ -51,7 +51,8 @@ class ProxyLink:
         answer = self._asked[number] = asyncio.get_running_loop().create_future()
         self._writer.write(frames.pack({"id": number, "op": op, **fields}))
         try:
-            reply = await asyncio.wait_for(answer, patience)
+            async with asyncio.timeout(patience):
+                reply = await answer
         except TimeoutError:
             raise ProxyAwayError("does not answer") from None
         finally:

@@ -183,7 +183,8 @@ class _Shared:
 
 async def _soon(path: Path) -> _Wire:
     try:
-        return await asyncio.wait_for(_connect(path), WITHIN)
+        async with asyncio.timeout(WITHIN):
+            return await _connect(path)
     except TimeoutError:
         raise _unreachable(path, "too many wait for it") from None
 

@@ -119,6 +119,11 @@ def _asked_to_leave(*, until_eof: bool) -> asyncio.Event:
     asked, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked.set)
+
+    def ended() -> None:
+        loop.remove_reader(0)  # it would be told for ever
+        asked.set()
+
     if until_eof:  # a pipe into which nothing is ever written
-        loop.add_reader(0, asked.set)
+        loop.add_reader(0, ended)
     return asked

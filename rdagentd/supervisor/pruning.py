@@ -53,7 +53,8 @@ class Pruning:
         try:
             while self._runs or self._ended:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), due - loop.time())
+                    async with asyncio.timeout(due - loop.time()):
+                        await self._wake.wait()
                 self._wake.clear()
                 names, self._ended = self._ended, set()
                 if loop.time() >= due:

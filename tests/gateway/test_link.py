@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from rdagentd.gateway import link as module
 from rdagentd.gateway.link import SocketLink
 from rdagentd.protocol import frames
-from rdagentd.protocol.errors import ProtocolError
+from rdagentd.protocol.errors import UNAVAILABLE, ProtocolError
 from tests.harness import LiveDaemon
 
 
@@ -145,3 +146,27 @@ def test_what_cannot_be_sent_is_invalid_and_harms_nobody_else(host: LiveDaemon, 
 
     code, pid = with_link(host.socket, work)
     assert code == "invalid" and host.process is not None and pid == host.process.pid
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_who_is_cancelled_while_the_daemon_goes_is_cancelled(monkeypatch: pytest.MonkeyPatch, turns: int) -> None:
+    """In whichever turn of the loop it is: asyncio.wait_for() of Python 3.11 forgets it in one of them."""
+
+    async def both() -> None:
+        gone = asyncio.get_running_loop().create_future()
+
+        async def connect(path: Path) -> Any:
+            await gone
+            raise ProtocolError(UNAVAILABLE, "gone")
+
+        monkeypatch.setattr(module, "_connect", connect)
+        asked = asyncio.ensure_future(module._soon(Path("/none")))
+        await asyncio.sleep(0.01)
+        gone.set_result(None)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        heeded = asked.cancel()
+        await asyncio.wait([asked])
+        assert asked.cancelled() is heeded
+
+    asyncio.run(both())
