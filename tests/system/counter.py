@@ -3,12 +3,5 @@
 PATIENT = "exec 8<> <(:)"
 """Bash; from here on `read -rt SECONDS <&8` is a sleep that a trap interrupts, and that is no process."""
 
-
-def counter(pause: float) -> str:
-    """Bash; it ends gracefully, and what it printed shows whether a line is missing, doubled, or a second one of it ran."""
-    return (
-        f"trap 'echo ended; exit 0' TERM; {PATIENT}; n=0; while :; do n=$((n+1)); echo $n; read -rt {pause} <&8; done"
-    )
-
-
-COUNTER = counter(0.5)
+COUNTER = f"trap 'echo ended; exit 0' TERM; {PATIENT}; n=0; while :; do n=$((n+1)); echo $n; read -rt 0.5 <&8; done"
+"""Bash; it ends gracefully, and what it printed shows whether a line is missing, doubled, or a second one of it ran."""

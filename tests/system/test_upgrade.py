@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .counter import PATIENT, counter
+from .counter import COUNTER, PATIENT
 from .machine import Machine
 
 NEWER = "99.0.0"
@@ -58,9 +58,9 @@ def installed(machine: Machine, package: Path, newer: Path) -> None:
     machine.check("apt-get -q=2 update")
     install(machine, package)
     machine.check("useradd --create-home --groups rdagentd member")
-    script = shlex.quote(counter(2))  # there are many
+    counter = shlex.quote(COUNTER)
     machine.check(
-        f"for n in $(seq {WORKERS}); do {submit('counter-$n')} -- bash -c {script} || exit; done;"
+        f"for n in $(seq {WORKERS}); do {submit('counter-$n')} -- bash -c {counter} || exit; done;"
         "rdagentctl wait 'counter-*' --for running --timeout 3m",
         timeout=300,
     )
@@ -120,7 +120,7 @@ def when(machine: Machine, what: str) -> float:
 def ends_with_the_daemon(machine: Machine, name: str, script: str) -> None:
     """A worker that ends as soon as the daemon which runs now has ended, and is noticed by nobody but the executor."""
     pid = machine.check("systemctl show --property=MainPID --value rdagentd").strip()
-    waits = f"{PATIENT}; while [ -e /proc/{pid} ]; do read -rt 0.2 <&8; done; {script}"
+    waits = f"{PATIENT}; while [ -e /proc/{pid} ]; do read -rt 0.05 <&8; done; {script}"
     machine.check(
         f"{submit(name)} -- bash -c {shlex.quote(waits)}; rdagentctl wait {name} --for running --timeout 1m", timeout=90
     )
