@@ -13,13 +13,14 @@ from typing import Self
 
 class Between:
     """Listens at `socket`. delay: seconds before each answer; swallow: a request, by its first line, whose answer is lost once:
-    it reaches the engine, and the connection is closed."""
+    it reaches the engine, and the connection is closed. changed: what is something else in an answer, as long as it is."""
 
     def __init__(self, directory: Path, engine: Path) -> None:
         self.socket = directory / "between.sock"
         self.delay = 0.0
         self.swallow = b""
         self.swallowed = 0
+        self.changed: dict[bytes, bytes] = {}
         self._engine = engine
 
     async def __aenter__(self) -> Self:
@@ -56,6 +57,8 @@ class Between:
                 if lost.is_set():
                     break
                 await asyncio.sleep(self.late_back())
+                for said, instead in self.changed.items():
+                    data = data.replace(said, instead)
                 writer.write(data)
                 await writer.drain()
         writer.close()

@@ -112,7 +112,8 @@ class _Run:
     """A run that the engine has, or is being asked for. What is done to it is done one after the other: `lock` is fair.
 
     ending: the signal that is to end it, once one was sent; code: what the engine's events said about its end; oom: they said
-    that memory ran out. stuck: a command in it that did not end in time, "" if there is none.
+    that memory ran out; signalled: they said that somebody had the engine send it a signal. oom_kills: the kernel's count of
+    them before it began, or when it was found. stuck: a command in it that did not end in time, "" if there is none.
     """
 
     worker: str
@@ -123,6 +124,8 @@ class _Run:
     ending: str | None = None
     stuck: str = ""
     code: int | None = None
+    signalled: bool = False
+    oom_kills: int | None = None
     log: RunLog | None = None
     pull: asyncio.Task[None] | None = None
     follower: asyncio.Task[None] | None = None
@@ -238,6 +241,7 @@ class DockerDriver:
                 await self._cleared(container)
                 ended.append(self._ended(run, begun_perhaps()))
             else:
+                run.oom_kills = _oom_kills()
                 held.append(self._held(run, state))
                 waiting += [run] if state.is_waiting else []
         self._engine, self._runs, self._since, self._trouble = engine, runs, 0.0, ""
@@ -668,6 +672,7 @@ class DockerDriver:
         assert run.container is not None
         if run.ending is not None:
             raise CannotStartError(never_began(run.ending))
+        run.oom_kills = _oom_kills()
         await engine.start(run.container)
         await self._tell(engine, run, await self._state(engine, run))
 
@@ -761,6 +766,8 @@ class DockerDriver:
             self._in_background(self._meet(engine, about.get(labels.RUN, ""), event["Actor"]["ID"]))
         if run is not None and event.get("Action") == "oom":
             run.oom.set()
+        if run is not None and event.get("Action") == "kill":
+            run.signalled = True
         if run is None or event.get("Action") not in ("die", "destroy"):
             return
         if about.get("exitCode", "").isdecimal():
@@ -806,14 +813,19 @@ class DockerDriver:
         return run.ended
 
     async def _judged(self, engine: Engine, run: _Run, state: State) -> State:
-        """The engine tells an end and that memory was its reason one after the other, in either order."""
-        ago = time.time() - (state.ended or 0)
-        if not state.is_unexplained or run.ending is not None or ago > self._waits.verdict:
+        """The engine tells an end and that memory was its reason one after the other, in either order. With cgroup v2 it may
+        never tell the second, where systemd removes the cgroup before the engine has looked (containerd#8893): who was killed,
+        and by nobody through the engine, while the kernel killed something for want of memory, was killed for that."""
+        if not state.is_unexplained or run.ending is not None:
             return state
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._waits.verdict):
-                await run.oom.wait()
-        return await self._state(engine, run) or state
+        if time.time() - (state.ended or 0) <= self._waits.verdict:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._waits.verdict):
+                    await run.oom.wait()
+            state = await self._state(engine, run) or state
+        if run.signalled or run.oom_kills is None or (_oom_kills() or 0) <= run.oom_kills:
+            return state
+        return evolve(state, oom=True)
 
     async def _remove(self, run: _Run) -> None:
         if run.container is not None:
@@ -837,6 +849,16 @@ def _identity(home: Path) -> str:
         new.write_text(os.urandom(6).hex())
         new.replace(path)
         return path.read_text().strip()
+
+
+def _oom_kills() -> int | None:
+    """How many processes of this host the kernel killed for want of memory, of whatever cgroup: `oom_kill` in /proc/vmstat
+    (since Linux 4.13); None where that cannot be read."""
+    try:
+        counts = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
+        return int(counts["oom_kill"])
+    except (OSError, KeyError, ValueError):
+        return None
 
 
 def _start_ticks(pid: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from rdagentd.drivers import docker
 from rdagentd.drivers.docker import DockerDriver, Waits
 from rdagentd.executor.evict import evict
 from rdagentd.model.container import Container, DriverName, Pull
@@ -363,6 +365,52 @@ def test_a_container_that_somebody_else_removes_is_told_as_lost_with_its_last_wo
         assert ended.exit.signal == "SIGKILL" or (ended.exit.code == 137 and "removed by somebody" in ended.exit.reason)
 
     bench.talk(test)
+
+
+SILENT = {
+    b'"OOMKilled":true': b'"OOMKilled":null',
+    b'"Action":"oom"': b'"Action":"moo"',
+    b'"status":"oom"': b'"status":"moo"',
+}
+"""What an engine never says that looked after the cgroup was gone."""
+
+SMALL = Limits(memory=64 << 20, swap=0)
+
+
+@pytest.mark.parametrize(
+    ("counted", "by_hand", "end"),
+    [
+        pytest.param(True, False, ExitKind.OUT_OF_MEMORY, id="the kernel's count has grown"),
+        pytest.param(False, False, ExitKind.SIGNAL, id="the kernel's count has not grown"),
+        pytest.param(True, True, ExitKind.SIGNAL, id="somebody killed it through the engine"),
+    ],
+)
+def test_memory_was_the_reason_of_an_end_if_the_kernel_says_so_and_the_engine_does_not(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, counted: bool, by_hand: bool, end: ExitKind
+) -> None:
+    if not counted:  # others on this host may run out of memory meanwhile
+        monkeypatch.setattr(docker, "_oom_kills", lambda: 7)
+    elif by_hand:
+        monkeypatch.setattr(docker, "_oom_kills", itertools.count(7).__next__)
+
+    async def test(driver: DockerDriver, told: Told) -> None:
+        await told.hello()
+        driver.spawn(bench.worker("exec sleep 600" if by_hand else "exec tail </dev/zero", "memory1", SMALL))
+        held = await told.start("memory1")
+        if by_hand:
+            await asyncio.to_thread(bench.engine.call, "POST", f"/containers/{held.container}/kill?signal=KILL")
+        ended = await told.end("memory1")
+        assert (ended.exit.kind, ended.exit.signal) == (end, "SIGKILL")
+        assert ended.exit.reason.startswith("out of memory: its limit is 64 MiB") is (end is ExitKind.OUT_OF_MEMORY)
+
+    between = Between(bench.directory, bench.engine.socket)
+    between.changed = SILENT
+
+    async def both(driver: DockerDriver, told: Told) -> None:
+        async with between:
+            await test(driver, told)
+
+    bench.talk(both, between.socket)
 
 
 def test_a_run_that_ends_while_its_image_is_fetched_or_is_missing_never_began(bench: Bench) -> None:

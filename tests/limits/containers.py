@@ -74,7 +74,7 @@ ROWS = (
         sh("exec tail </dev/zero"), "out_of_memory"),
     Row(
         "memory, of a child", ('limits.memory = "64M"', "limits.swap = 0"), "its child fills all memory",
-        sh("tail </dev/zero; echo went on"), "out_of_memory",
+        sh("sleep 5; tail </dev/zero; sleep 2; echo went on"), "out_of_memory",  # while Docker looks
     ),
     Row(
         "swap", ('limits.memory = "64M"', 'limits.swap = "64M"'), "fills 96 MiB, then all memory",
