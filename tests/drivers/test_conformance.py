@@ -395,7 +395,7 @@ def test_a_frozen_run_does_nothing_until_it_is_thawed(bench: Bench) -> None:
         await has_said(driver, told, bench, worker, b"1\n")
         driver.freeze(run)
         driver.freeze(run)
-        await eventually_frozen(bench, run)
+        await eventually_frozen(bench, worker, run)
         await driver.catch_up("w")
         before = bench.log(worker)
         await asyncio.sleep(0.5)
@@ -567,10 +567,12 @@ async def has_said(driver: Driver, told: Told, bench: Bench, worker: Worker, wor
         await asyncio.wait_for(told.changed.wait(), TIMEOUT)
 
 
-async def eventually_frozen(bench: Bench, run: str) -> None:
+async def eventually_frozen(bench: Bench, worker: Worker, run: str) -> None:
     """Waits until the run is frozen, and looks, where that does not push the first one out, through another driver."""
     if not isinstance(bench, Containers):
-        await asyncio.sleep(0.3)
+        before = b""
+        while before != (before := bench.log(worker)):
+            await asyncio.sleep(0.3)
         return
     engine = bench.engine
     await asyncio.to_thread(

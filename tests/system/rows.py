@@ -36,8 +36,7 @@ def _run(machine: Machine, person: str, place: Place, rows: Sequence[Row]) -> di
     told = machine.run(f"rdagentctl wait {names} --timeout 20m", timeout=1300)
     shown = json.loads(machine.check(f"rdagentctl show --json {names}", timeout=120))
     why = json.loads(machine.check(f"rdagentctl why --json {names}", timeout=120))
-    logs = machine.check(f"for name in {names}; do echo == $name; rdagentctl logs $name; done", timeout=300)
-    output = {part.partition("\n")[0]: part.partition("\n")[2] for part in logs.split("== ")[1:]}
+    output = machine.output(*(row.worker for row in rows))
     sentences = {one["name"]: tuple(one["sentences"]) for one in why}
     stories = {}
     for worker in shown:

@@ -74,7 +74,7 @@ def submit(machine: Machine, name: str, script: str, *options: str, by: str = "m
 
 def ended(machine: Machine, name: str) -> str:
     """How the worker's run ended, in words."""
-    machine.run(f"rdagentctl wait {name} --timeout 2m", timeout=150)
+    machine.run(f"rdagentctl wait {name} --timeout 6m", timeout=150)
     return str(row(machine, name)["exit"]["reason"])
 
 
@@ -82,7 +82,7 @@ def ends(machine: Machine, *names: str) -> dict[str, str]:
     """The same of many workers, each name or glob with a match."""
     which = shlex.join(names)
     said = machine.run(
-        f"rdagentctl wait --timeout 2m {which} >/dev/null; rdagentctl status --json {which}", timeout=150
+        f"rdagentctl wait --timeout 6m {which} >/dev/null; rdagentctl status --json {which}", timeout=150
     ).out
     return {found["name"]: found["exit"]["reason"] for found in json.loads(said)}
 
@@ -105,7 +105,7 @@ def row(machine: Machine, name: str) -> dict[str, Any]:
 
 def running(machine: Machine, name: str) -> dict[str, Any]:
     """The worker's run once it is under way and has printed something."""
-    machine.check(f"rdagentctl wait {name} --for running --timeout 2m", timeout=150)
+    machine.check(f"rdagentctl wait {name} --for running --timeout 6m", timeout=150)
     machine.check(f'until [ -n "$(rdagentctl logs {name})" ]; do sleep 0.2; done')
     run: dict[str, Any] = row(machine, name)["run"]
     return run

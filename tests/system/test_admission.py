@@ -61,18 +61,18 @@ def test_requests_and_leases_outlive_the_daemon(machine: Machine) -> None:
     sleep = "sh -c 'echo $CUDA_VISIBLE_DEVICES; exec sleep 1000'"
     machine.check(f"{SUBMIT} --name train --request memory=3G --request gpus=1 -- {sleep}")
     machine.check(f"{SUBMIT} --name next --request memory=2G --request gpus=1 -- {sleep}")
-    machine.check("rdagentctl wait train --for running --timeout 1m", timeout=90)
+    machine.check("rdagentctl wait train --for running --timeout 4m", timeout=90)
     machine.check("systemctl kill --signal=KILL --kill-whom=main rdagentd")
     machine.check("until rdagentctl ping; do sleep 0.2; done", timeout=60)
     told = {"code": "memory", "text": "waits for 2 GiB of memory: 1 GiB of 4 GiB are free"}
-    machine.check("rdagentctl wait train --for running --timeout 1m", timeout=90)
+    machine.check("rdagentctl wait train --for running --timeout 4m", timeout=90)
     eventually(
         lambda: reason(machine, "next") == told, "what it waits for, once a new daemon has heard of everything", 60
     )
     assert "held by train (3 GiB of memory)" in machine.check("rdagentctl why next")
-    machine.check("rdagentctl stop train && rdagentctl wait next --for running --timeout 1m", timeout=90)
+    machine.check("rdagentctl stop train && rdagentctl wait next --for running --timeout 4m", timeout=90)
     machine.check("until [ $(rdagentctl logs next) = 0 ]; do sleep 0.2; done", timeout=60)
-    machine.check("rdagentctl stop next --wait --timeout 1m", timeout=90)
+    machine.check("rdagentctl stop next --wait --timeout 4m", timeout=90)
 
 
 def test_the_kernel_s_trigger_holds_the_queue_and_it_goes_on_by_itself(
@@ -84,8 +84,8 @@ def test_the_kernel_s_trigger_holds_the_queue_and_it_goes_on_by_itself(
     machine.check(f"{SUBMIT} --name new -- true")
     assert reason(machine, "new")["code"] == "pressure"
     say(f"{release}: {machine.check('rdagentctl why new').splitlines()[1].strip()}")
-    machine.check("rdagentctl kill busy --wait --timeout 1m", timeout=90)
-    machine.check("rdagentctl wait new --timeout 3m", timeout=200)
+    machine.check("rdagentctl kill busy --wait --timeout 4m", timeout=90)
+    machine.check("rdagentctl wait new --timeout 8m", timeout=200)
     assert not events(machine, "unseen"), "triggers may be set, and averages read"
     told = of_the_queue(machine)
     assert [event["kind"] for event in told] == ["held", "released"]

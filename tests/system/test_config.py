@@ -21,7 +21,7 @@ def furnished(machine: Machine) -> None:
         machine.put(f"/etc/rdagentd/workers.d/{name}.toml", WORKER.format(1000).encode())
     machine.check("systemctl reload rdagentd", timeout=120)
     machine.check("runuser -u member -- rdagentctl submit --directory / --name mine -- sleep 1000")
-    machine.check("rdagentctl wait same other going mine --for running --timeout 2m", timeout=150)
+    machine.check("rdagentctl wait same other going mine --for running --timeout 6m", timeout=150)
 
 
 def pids(machine: Machine) -> dict[str, int]:
@@ -37,7 +37,7 @@ def test_reload_touches_only_workers_that_changed(machine: Machine) -> None:
     machine.check("systemctl reload rdagentd", timeout=120)
     machine.check(
         f"while rdagentctl status --json other | grep -q '\"pid\": *{before['other']}'; do sleep 0.2; done;"
-        "rdagentctl wait other new --for running --timeout 1m",
+        "rdagentctl wait other new --for running --timeout 4m",
         timeout=120,
     )
     after = pids(machine)
@@ -50,14 +50,14 @@ def test_a_worker_whose_file_is_gone_is_stopped_and_kept_and_comes_back_with_it(
     machine.check(
         "cd /etc/rdagentd/workers.d && mv going.toml going.toml.disabled && systemctl reload rdagentd", timeout=120
     )
-    machine.run("rdagentctl wait going --timeout 1m", timeout=90)
+    machine.run("rdagentctl wait going --timeout 4m", timeout=90)
     assert "workers.d/going.toml is gone" in machine.check("rdagentctl why going")
     assert "workers.d/going.toml is gone" in machine.journal("rdagentd")
     assert pids(machine) == {name: pid for name, pid in before.items() if name != "going"}
     machine.check(
         "cd /etc/rdagentd/workers.d && mv going.toml.disabled going.toml && systemctl reload rdagentd", timeout=120
     )
-    machine.check("rdagentctl wait going --for running --timeout 1m", timeout=90)
+    machine.check("rdagentctl wait going --for running --timeout 4m", timeout=90)
 
 
 @pytest.mark.parametrize(
@@ -123,4 +123,4 @@ def test_a_mistake_in_the_executor_s_policy_is_told_and_not_tried_again(machine:
     machine.check("runuser -u member -- rdagentctl submit --directory / --name late -- true")
     assert "waits for the executor, which cannot be reached" in machine.check("rdagentctl why late")
     machine.check(f"cp /root/policy {policy}; systemctl start rdagentd-executor", timeout=120)
-    machine.check("rdagentctl wait same other going new --for running --timeout 2m; rdagentctl wait late", timeout=150)
+    machine.check("rdagentctl wait same other going new --for running --timeout 6m; rdagentctl wait late", timeout=150)

@@ -79,7 +79,7 @@ def furnished(machine: Machine) -> None:
     machine.check("useradd --create-home --groups rdagentd member")
     for name in LONG:
         submit(machine, name, ALONE, "--restart", "never")
-    machine.check(f"rdagentctl wait {' '.join(LONG)} --for running --timeout 2m", timeout=150)
+    machine.check(f"rdagentctl wait {' '.join(LONG)} --for running --timeout 6m", timeout=150)
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def test_a_daemon_that_is_killed_at_random_forgets_nothing_and_doubles_nothing(m
     machine.check("until rdagentctl ping; do sleep 0.2; done", timeout=120)  # by the one after the last kill
     assert machine.check("systemctl show --property=NRestarts --value rdagentd").strip() == str(KILLS)
     machine.run(
-        "rdagentctl wait 'short-*' --timeout 2m; rdagentctl wait toggled --for running --timeout 1m", timeout=240
+        "rdagentctl wait 'short-*' --timeout 6m; rdagentctl wait toggled --for running --timeout 4m", timeout=240
     )
     kept = set(machine.check("cat /run/kept").split())
     assert len(kept) >= 3
@@ -185,7 +185,7 @@ def test_a_daemon_that_is_killed_at_random_forgets_nothing_and_doubles_nothing(m
     said = machine.check("cd /var/log/rdagentd; for name in short-*; do echo $name $(cat $name/out/*.log); done")
     assert said.splitlines() == [f"{name} once" for name in sorted(shown)]
     counted(machine, "toggled")
-    machine.check("rdagentctl stop toggled --wait --timeout 1m; rdagentctl remove toggled 'short-*'", timeout=90)
+    machine.check("rdagentctl stop toggled --wait --timeout 4m; rdagentctl remove toggled 'short-*'", timeout=90)
 
 
 @pytest.mark.usefixtures("long_workers")
@@ -250,7 +250,7 @@ def test_the_clock_is_set_a_day_forward_and_back_and_what_is_told_stays_true(mac
         recent = [int(line) for line in machine.check(f"rdagentctl logs {LONG[0]} --since 5s").split()]
         assert recent == list(range(recent[0], recent[-1] + 1))
         assert recent[0] > seen
-    machine.check("rdagentctl kill limited slow --wait --timeout 1m; rdagentctl stop again", timeout=90)
+    machine.check("rdagentctl kill limited slow --wait --timeout 4m; rdagentctl stop again", timeout=90)
     machine.check("rdagentctl remove limited again slow")
 
 
@@ -262,7 +262,7 @@ def test_the_clock_is_set_a_day_forward_and_back_and_no_timer_minds(machine: Mac
     machine.check(f"(tail --pid={pid} --follow /dev/null; {{ {STAMP}; }} >/tmp/killed) </dev/null >/dev/null 2>&1 &")
     for days in (-1, 1, 1, -1):
         turn_the_clock(machine, days)
-    machine.check("rdagentctl wait limited slow --timeout 2m || true", timeout=150)
+    machine.check("rdagentctl wait limited slow --timeout 6m || true", timeout=150)
     machine.check("rdagentctl logs again --follow | sed 2q >/dev/null", timeout=120)
     ended = rows(machine, "limited", "slow")
     assert [ended[name]["exit"]["kind"] for name in ("limited", "slow")] == ["timed_out", "signal"]
@@ -274,7 +274,7 @@ def test_the_clock_is_set_a_day_forward_and_back_and_no_timer_minds(machine: Mac
     assert end_of_limited - begin_of_limited < 2 * TIMER  # a slow machine may be late, by less than a day
     for took in (second_of_again - first_of_again, kill_of_slow - term_of_slow):
         assert TIMER - 1 < took < 2 * TIMER
-    machine.check("rdagentctl stop again --wait --timeout 1m; rdagentctl remove limited again slow", timeout=90)
+    machine.check("rdagentctl stop again --wait --timeout 4m; rdagentctl remove limited again slow", timeout=90)
 
 
 def stamps(machine: Machine, name: str) -> list[float]:
@@ -285,14 +285,14 @@ def stamps(machine: Machine, name: str) -> list[float]:
 def test_a_dead_executor_takes_its_workers_with_it_and_each_goes_on_by_its_policy(machine: Machine) -> None:
     submit(machine, "back", f"setsid sleep 1001 & {ALONE}", "--restart", "always", "--delay", "0")
     machine.check(
-        "rdagentctl wait back --for running --timeout 1m; pgrep --full --euid member 'sleep 1001'", timeout=90
+        "rdagentctl wait back --for running --timeout 4m; pgrep --full --euid member 'sleep 1001'", timeout=90
     )
     before, survivors = rows(machine, "back")["back"]["run"], machine.check("pgrep --euid member").split()
     daemon = main_pid(machine)
     machine.check(
         f"systemctl kill --kill-whom=main --signal=KILL rdagentd-executor; tail --pid={before['pid']} --follow /dev/null;"
         f"while rdagentctl status --json back | grep --quiet {before['id']}; do sleep 0.2; done;"
-        "rdagentctl wait back --for running --timeout 2m",
+        "rdagentctl wait back --for running --timeout 6m",
         timeout=200,
     )
     assert main_pid(machine) == daemon
@@ -313,7 +313,7 @@ def test_a_restart_of_dbus_leaves_all_alone_and_stop_still_knows_what_it_is(mach
     machine.check("systemctl restart dbus")
     counts_on(machine, "back")
     machine.check("systemctl restart rdagentd", timeout=120)
-    machine.check("rdagentctl wait back --for running --timeout 1m", timeout=90)
+    machine.check("rdagentctl wait back --for running --timeout 4m", timeout=90)
     assert rows(machine, "back")["back"]["run"] == before
     machine.check("systemctl stop rdagentd", timeout=180)
     assert machine.run("pgrep --list-full --euid member").out == ""

@@ -71,7 +71,7 @@ def submit(machine: Machine, name: str, *words: str, **spec: Any) -> None:
     lines = "".join(f"{key} = {toml(value)}\n" for key, value in fields.items())
     machine.put(f"/tmp/{name}.toml", lines.encode())
     machine.check(f"chmod a+r /tmp/{name}.toml && runuser -u member -- rdagentctl apply /tmp/{name}.toml")
-    machine.run(f"rdagentctl wait {name} --for running --timeout 2m", timeout=150)
+    machine.run(f"rdagentctl wait {name} --for running --timeout 6m", timeout=150)
     told = machine.run(f"timeout 600 rdagentctl logs {name} --follow | grep --quiet --max-count=1 grown", timeout=630)
     assert told.code == 0, (told, machine.run(f"rdagentctl why {name}; rdagentctl logs {name}"))
 
@@ -95,7 +95,7 @@ def become(machine: Machine, state: str, number: int) -> None:
     """Returns once so many containers are in a state."""
     count = f"len([one for one in docker.APIClient().containers() if one['State'] == '{state}'])"
     script = f"import docker, time\nwhile {count} < {number}: time.sleep(0.3)"
-    machine.check(f"timeout 180 python3 -c {shlex.quote(script)}", timeout=200)
+    machine.check(f"timeout 600 python3 -c {shlex.quote(script)}", timeout=200)
 
 
 def run_of(machine: Machine, name: str) -> str:
@@ -156,4 +156,4 @@ def test_without_the_proxy_a_worker_waits_and_says_so(machine: Machine) -> None:
     machine.check("runuser -u member -- rdagentctl submit --name waits --set docker_socket=true --directory / -- true")
     why = machine.check("rdagentctl why waits")
     assert "waits for the Docker proxy, which cannot be reached" in why
-    machine.check("systemctl start rdagentd-docker-proxy && rdagentctl wait waits --timeout 2m", timeout=150)
+    machine.check("systemctl start rdagentd-docker-proxy && rdagentctl wait waits --timeout 6m", timeout=150)

@@ -65,7 +65,7 @@ def furnished(machine: Machine) -> None:
 
 def running(machine: Machine) -> dict[str, Any]:
     """The counter's run, once it is under way."""
-    machine.check("rdagentctl wait counter --for running --timeout 2m", timeout=150)
+    machine.check("rdagentctl wait counter --for running --timeout 6m", timeout=150)
     found: dict[str, Any] = json.loads(machine.check("rdagentctl status --json counter"))[0]["run"]
     return found
 
@@ -79,7 +79,7 @@ def ask(machine: Machine, name: str) -> tuple[int, str]:
 def ends(machine: Machine, name: str) -> None:
     """A short run can be submitted and ends well."""
     assert ask(machine, name)[0] == 0
-    machine.check(f"rdagentctl wait {name} --timeout 1m", timeout=90)
+    machine.check(f"rdagentctl wait {name} --timeout 4m", timeout=90)
 
 
 def stops(machine: Machine) -> None:

@@ -39,7 +39,7 @@ def apply(machine: Machine, workers: dict[str, str]) -> dict[str, dict[str, Any]
     text = "".join(f"[worker.{name}]\n{rest}\n" for name, rest in workers.items())
     machine.put("/tmp/workers.toml", text.encode())
     machine.check("runuser -u member -- rdagentctl apply /tmp/workers.toml", timeout=120)
-    machine.run(f"rdagentctl wait {' '.join(workers)} --timeout 4m", timeout=270)
+    machine.run(f"rdagentctl wait {' '.join(workers)} --timeout 8m", timeout=270)
     told = json.loads(machine.check(f"rdagentctl show --json {' '.join(workers)}", timeout=120))
     return {worker["row"]["name"]: worker for worker in told}
 
@@ -109,7 +109,7 @@ def test_few_ports_are_reached_and_who_has_no_rules_does_not_start(machine: Mach
 
     def codes() -> list[int]:
         machine.check("rdagentctl start port-443 port-8443", timeout=60)
-        machine.run("rdagentctl wait port-443 port-8443 --timeout 1m", timeout=90)
+        machine.run("rdagentctl wait port-443 port-8443 --timeout 4m", timeout=90)
         return [row["exit"]["code"] for row in machine.rows("port-443", "port-8443")]
 
     assert codes() == [0, 1]

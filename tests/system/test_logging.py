@@ -30,7 +30,7 @@ def reload(machine: Machine, text: str) -> str:
 
 def until(machine: Machine, condition: str) -> None:
     """Waits for a command to succeed."""
-    machine.check(f"timeout 120 sh -c 'until {condition}; do sleep 0.2; done'", timeout=180)
+    machine.check(f"timeout 480 sh -c 'until {condition}; do sleep 0.2; done'", timeout=180)
 
 
 def test_the_journal_has_fields(machine: Machine) -> None:

@@ -30,7 +30,7 @@ def row(machine: Machine, name: str) -> dict[str, Any]:
 
 def running(machine: Machine, name: str) -> dict[str, Any]:
     """The worker's row once it runs."""
-    machine.check(f"rdagentctl wait {name} --for running --timeout 2m", timeout=150)
+    machine.check(f"rdagentctl wait {name} --for running --timeout 6m", timeout=150)
     return row(machine, name)
 
 
@@ -94,7 +94,7 @@ def test_the_daemon_is_confined(machine: Machine) -> None:
 
 def test_a_worker_runs_as_the_person_who_submitted_it(machine: Machine) -> None:
     submit(machine, "who", "id -un; id -gn")
-    machine.check("rdagentctl wait who --timeout 1m", timeout=90)
+    machine.check("rdagentctl wait who --timeout 4m", timeout=90)
     assert machine.check("rdagentctl logs who").split() == ["member", "member"]
 
 
@@ -104,7 +104,7 @@ def test_what_workers_d_holds_runs_as_the_user_it_names_and_never_as_root(machin
     machine.put("/etc/rdagentd/workers.d/root-named.toml", f'{worker}user = "root"\n'.encode())
     machine.put("/etc/rdagentd/workers.d/member-named.toml", f'{worker}user = "member"\n'.encode())
     machine.check("systemctl reload rdagentd")
-    machine.run("rdagentctl wait '*-named' --timeout 1m; rm /etc/rdagentd/workers.d/*-named.toml", timeout=90)
+    machine.run("rdagentctl wait '*-named' --timeout 4m; rm /etc/rdagentd/workers.d/*-named.toml", timeout=90)
     assert machine.check("rdagentctl logs member-named") == "member\n"
     for refused in ("nobody-named", "root-named"):
         assert "policy" in row(machine, refused)["exit"]["reason"]
@@ -131,7 +131,7 @@ def test_an_exit_while_the_daemon_is_dead_is_known_afterwards(machine: Machine) 
         f"systemctl kill --signal=STOP rdagentd.service; touch /tmp/end; tail --pid={pid} --follow /dev/null;"
         "systemctl kill --signal=KILL rdagentd.service"
     )
-    assert machine.run("rdagentctl wait gap --timeout 1m", timeout=90).code == 7
+    assert machine.run("rdagentctl wait gap --timeout 4m", timeout=90).code == 7
     assert row(machine, "counter")["run"] == counter
 
 
