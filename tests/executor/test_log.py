@@ -242,9 +242,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_full_disk(small_disk: Path, executor: Executor) -> None:
     assert executor.client is not None
     code = """
-import os, sys, time
+import array, fcntl, os, termios, time
 for i in range(500): os.write(1, b"%01023d\\n" % i)
-os.write(2, b"")
+unread = array.array("i", [1])
+while unread[0]:
+    time.sleep(0.01)
+    fcntl.ioctl(1, termios.FIONREAD, unread)
 open("full", "w").close()
 while not os.path.exists("room"): time.sleep(0.01)
 os.write(1, b"and on\\n")
