@@ -6,6 +6,7 @@ import signal
 import sys
 
 from rdagentctl import render
+from rdagentctl.client import resume
 from rdagentctl.ends import exit_code
 from rdagentctl.given import profile, spec
 from rdagentctl.output import JsonLines, Sink, copy
@@ -38,7 +39,7 @@ def run(client: Client, arguments: Arguments) -> int:
     pulls = given.get("driver") == "docker" and sys.stderr.isatty()
     if not _follow(client, arguments, requests, pulls=pulls):
         return 0
-    row = client.call("status", {"select": {"names": [name], "labels": {}}})[0]
+    row = resume(client, lambda: client.call("status", {"select": {"names": [name], "labels": {}}}))[0]
     if arguments.flag("json"):
         render.show_json(row, stream=True)
     elif not row["exit"] or row["exit"]["kind"] != "code":

@@ -23,6 +23,7 @@ class Worker:
     def __init__(self, fake: FakeDaemon, *, deaf: bool = False) -> None:
         self.over = threading.Event()
         self.deaf = deaf
+        fake.at_close.append(self.over.set)
         fake.answers = {
             "submit": lambda args: {"name": "w", "revision": 1, "state": "starting", "reason": None},
             "logs": lambda args: Stream(self._output(args.get("offset"))),
@@ -34,7 +35,7 @@ class Worker:
     def _output(self, offset: int | None) -> Any:
         if not offset:
             yield {"offset": 0, "time": 1.0, "data": b"begin\n"}
-        assert self.over.wait(30)
+        self.over.wait()
         yield {"offset": 6, "time": 1.0, "data": b"end\n"}
 
     def _end(self, ends: bool) -> dict[str, Any]:
