@@ -72,6 +72,7 @@ class Messages:
             raise RefusedError(
                 400, f"each message must be {{id, msg}}, msg an object with a tag of {LONGEST_TAG} characters at most"
             )
+        await self._traces.await_launch(message["id"] for message in messages)
         known = [(self._traces.find(message["id"]), message["msg"]) for message in messages]
         try:
             for trace, message in known:

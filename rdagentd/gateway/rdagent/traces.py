@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -65,6 +66,9 @@ class Traces:
         self._kept: set[Trace] = set()
         self._unsynced: set[Trace] = set()
         self._sync: asyncio.Task[None] | None = None
+        self._launches = 0
+        self._settled = asyncio.Event()
+        self._settled.set()
         self.seen = False
 
     def __iter__(self) -> Iterator[Trace]:
@@ -76,6 +80,23 @@ class Traces:
             return None
         name = _plain(called)
         return self._by_id.get(name) or self._by_path.get(name)
+
+    @contextlib.contextmanager
+    def launching(self) -> Iterator[None]:
+        """Meanwhile a worker may already speak whose trace is not known yet."""
+        self._launches += 1
+        self._settled.clear()
+        try:
+            yield
+        finally:
+            self._launches -= 1
+            if not self._launches:
+                self._settled.set()
+
+    async def await_launch(self, called: Iterable[object]) -> None:
+        """Returns once those of these are known that may be launched at this moment."""
+        if not all(map(self.find, called)):
+            await self._settled.wait()
 
     def of_worker(self, name: str) -> Trace | None:
         """That of a worker."""

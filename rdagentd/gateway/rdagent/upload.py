@@ -96,11 +96,12 @@ class Uploads:
             try:
                 if files:
                     self._keep(kept, files, ticket)
-                told = await self._link.call(
-                    "launch", {**asked, "trace": trace, "port": port, "files": list(files), "ticket": ticket}
-                )
-                with contextlib.suppress(ProtocolError):  # if the daemon left just now it is seen when it is back
-                    await look(self._link, self._traces, told["name"])
+                with self._traces.launching():
+                    told = await self._link.call(
+                        "launch", {**asked, "trace": trace, "port": port, "files": list(files), "ticket": ticket}
+                    )
+                    with contextlib.suppress(ProtocolError):  # if the daemon left just now it is seen when it is back
+                        await look(self._link, self._traces, told["name"])
                 return str(told["id"])
             except ProtocolError as error:
                 if files:
