@@ -272,13 +272,15 @@ def _remove_dead(own: str) -> None:
 
 
 def _lives(pid: str, home: str) -> bool:
-    """Where its pid is not seen it may be in another pid namespace, and is in its leaf."""
-    if os.path.exists(f"/proc/{pid}"):
+    """Where its pid is not seen, or is our own, it may be in another pid namespace, and is in its leaf. Raises OSError."""
+    if pid != str(os.getpid()) and os.path.exists(f"/proc/{pid}"):
         return True
     try:
         return "populated 1" in read(f"{home}/{_LEAF}/cgroup.events")
-    except FileNotFoundError:
-        return False
+    except OSError as error:  # another executor removes it, too
+        if error.errno in (ENOENT, ENODEV):
+            return False
+        raise
 
 
 def _end_assistants(home: str) -> None:

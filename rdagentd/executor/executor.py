@@ -127,6 +127,7 @@ class Executor:
             entrance = self.tree.entrance(name)
             ends += [entrance] if entrance >= 0 else []
             stage = "fork"
+            run.at = time.time()  # nothing that it writes is older
             run.pid, run.report = self.spawner.spawn(request, ends[0], ends[len(run.streams) - 1], entrance)
         except OSError as error:
             for opened in run.streams:
@@ -140,7 +141,6 @@ class Executor:
         finally:
             for write in ends:
                 os.close(write)
-        run.at = time.time()
         run.ticks = proc.start_ticks(run.pid)
         self.adopt(run)
         self.journal.born(name, run.pid, run.ticks, run.at, run.starts())

@@ -180,7 +180,7 @@ class Search:
         return {run for run in self._runs.values() if run.ticks <= stat.ticks}
 
     def _members(self, runs: Collection[Run]) -> dict[int, Stat]:
-        """Everything that belongs to the runs and is found at this moment, parents before children."""
+        """Everything that belongs to the runs and is found at this moment, main processes first."""
         return {pid: stat for found in self._trees(runs).values() for pid, stat in found.items()}
 
     def _trees(self, runs: Collection[Run]) -> dict[Run, dict[int, Stat]]:
@@ -196,7 +196,7 @@ class Search:
                 heads.setdefault(main, []).append(pid)
         trees = {}
         for run in runs:
-            level = [*(heads.get(run.pid, ()) if run.pid in mains else ()), *self._left.get(run, ())]
+            level = [*sorted(heads.get(run.pid, ()), key=run.pid.__ne__), *self._left.get(run, ())]
             found: dict[int, Stat] = {}
             while level:
                 found |= {pid: stats[pid] for pid in level if pid in stats}
