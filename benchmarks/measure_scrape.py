@@ -7,6 +7,7 @@ from pathlib import Path
 from socket import AF_UNIX, socket
 
 from benchmarks.bench import Bench
+from benchmarks.measure_metrics import _wait
 from benchmarks.peers.base import Peer
 from benchmarks.peers.rdagentd import Rdagentd
 from benchmarks.row import Row, Values
@@ -37,7 +38,7 @@ def measure(peer: type[Peer], bench: Bench, scale: Scale) -> Values:
     with Rdagentd(bench, bench.crowd(scale.crowd)) as running:
         other = _Other(running)
         daemon = running.pids()[0]
-        _check(running.ask("metrics", {}), scale.crowd)  # the first one waits for what runs use
+        _wait(running, scale.crowd)  # the first one waits for what runs use, but not for long
         time.sleep(PAUSE)
         for _ in range(scale.commands):
             before, begin = _loop_cpu(daemon), time.perf_counter()

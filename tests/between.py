@@ -46,7 +46,7 @@ class Between:
                 if self.is_lost(data):
                     self.swallowed += 1
                     lost.set()
-                await asyncio.sleep(self.late_there(data))
+                await self.held_there(data)
                 sink.write(data)
                 await sink.drain()
         sink.close()
@@ -71,6 +71,10 @@ class Between:
         if found:
             self.swallow = b""
         return found
+
+    async def held_there(self, request: bytes) -> None:
+        """Returns when a request may go on."""
+        await asyncio.sleep(self.late_there(request))
 
     def late_there(self, request: bytes) -> float:
         """Seconds by which a request is late."""

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-from tests.harness import alive, eventually
+from tests.harness import eventually
 
 IMAGE = "busybox:test"
 NEEDED = ("dockerd", "containerd", "runc", "iptables", "unshare", "busybox")
@@ -93,11 +93,19 @@ class Engine:
                 raise AssertionError(f"dockerd did not become ready: {self.log()[-2000:]}") from None
 
     def _forget_containerd(self) -> None:
-        """After a SIGKILL dockerd takes a zombie of its containerd for a live one, and waits for it in vain."""
+        """SIGKILL takes containerd along, perhaps late; dockerd takes its zombie for a live one, and waits in vain."""
         pidfile = self.directory / "exec/containerd/containerd.pid"
-        with contextlib.suppress(FileNotFoundError):
-            if not alive(int(pidfile.read_text())):
-                pidfile.unlink()
+        with contextlib.suppress(FileNotFoundError, AssertionError):  # one that lives on is taken over
+            pid = int(pidfile.read_text())
+            eventually(lambda: not self._is_ours(pid), "containerd to end", 10)
+            pidfile.unlink()
+
+    def _is_ours(self, pid: int) -> bool:
+        """Whether this is a process of this engine, and no zombie."""
+        try:
+            return str(self.directory).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            return False
 
     def keep_containers(self, keeps: bool) -> None:
         """Whether containers live on when dockerd ends, now and after later starts."""

@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def test_it_leaves_the_terminal_and_is_ready_when_its_starter_is_done(run: Run, 
     (tmp_path / "config.toml").write_text("log_level = 'info'\n")
     started = run("up", "--no-gateway", "--detach", "--config", "config.toml", "--socket", "s")
     assert (started.returncode, started.stdout, started.stderr) == (0, "", "")
-    client = Client(tmp_path / "s", 20)
+    client = Client(tmp_path / "s")
     assert client.call("version")["executor"] is not None, "ready is with an executor"
     pid = client.call("ping")["pid"]
     parent, group, session, terminal = (int(field) for field in proc(pid, "stat")[1:5])
@@ -53,7 +54,7 @@ def test_it_leaves_the_terminal_and_is_ready_when_its_starter_is_done(run: Run, 
     log = str(tmp_path / "state" / "daemon.log")
     assert [os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)] == ["/dev/null", log, log]
     eventually(lambda: "ready on" in Path(log).read_text(), "its log")
-    assert not [fd for fd in os.listdir(f"/proc/{pid}/fd") if "pipe" in os.readlink(f"/proc/{pid}/fd/{fd}")]
+    assert not [link for link in links(pid) if "pipe" in link]
     assert "Max core file size        0 " not in Path(f"/proc/{pid}/limits").read_text() or limited()
     assert client.submit("w", "sleep", "1000")["state"]
     client.wait("w", until="running")
@@ -69,6 +70,13 @@ def test_it_leaves_the_terminal_and_is_ready_when_its_starter_is_done(run: Run, 
     assert run("status").returncode == 3 and run("down").returncode == 0
 
 
+def links(pid: int) -> Iterator[str]:
+    """What its descriptors are; some live for a moment only."""
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):
+            yield os.readlink(f"/proc/{pid}/fd/{fd}")
+
+
 def limited() -> bool:
     """Whether core files are forbidden here anyway."""
     return "Max core file size        0 " in Path("/proc/self/limits").read_text()
@@ -76,7 +84,7 @@ def limited() -> bool:
 
 def test_one_that_died_is_told_and_started_again(run: Run, tmp_path: Path) -> None:
     assert run("up", "--no-gateway", "--detach").returncode == 0
-    pid = Client(tmp_path / "state" / "rdagentd.sock", 20).call("ping")["pid"]
+    pid = Client(tmp_path / "state" / "rdagentd.sock").call("ping")["pid"]
     end_process_hard(pid)
     status = run("status")
     assert status.returncode == 1 and f"it was process {pid}" in status.stdout

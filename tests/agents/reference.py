@@ -1,6 +1,8 @@
 """RD-Agent 1.0.0's own server, run by its own Python; instead of RD-Agent a process that ends at once (quick), or waits."""
 
+import contextlib
 import os
+import random
 import socket
 import time
 
@@ -26,8 +28,10 @@ def post(task: server.RDAgentTask, message: dict) -> None:
 
 
 server.RDAgentTask._run = run
-with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    port = free.getsockname()[1]
+port = 0
+while not port:
+    with socket.socket() as free, contextlib.suppress(OSError):
+        free.bind(("127.0.0.1", random.randrange(20000, 32700)))  # below those that the kernel gives to whoever asks
+        port = free.getsockname()[1]
 print(port, flush=True)
 server.main(port=port)

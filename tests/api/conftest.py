@@ -28,6 +28,4 @@ def host() -> Iterator[LiveDaemon]:
 @pytest.fixture
 def client(host: LiveDaemon) -> Client:
     """A connection of its own."""
-    made = host.connect()
-    made.socket.settimeout(20)
-    return made
+    return host.connect()

@@ -166,7 +166,8 @@ def test_an_end_that_was_begun_goes_on_after_a_crash_of_the_daemon(tmp_path: Pat
             spec("web", "/bin/sh", "-c", waits, depends={"db": "started"}, stop={"grace": "1h"}),
         )  # fmt: skip
         client.wait("web", until="running")
-        eventually(lambda: b"ready" in client.log("web"), "web to be ready")
+        for name in ("web", "db"):
+            eventually(lambda name=name: b"ready" in client.log(name), f"{name} to be ready")
         client.verb("stop", "db")
         assert {row["state"] for row in client.status()} == {"stopping"}
         why = client.call("why", select={"names": ["db"]})[0]["sentences"][0]

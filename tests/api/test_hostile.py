@@ -222,6 +222,7 @@ def test_five_hundred_idle_connections_do_not_stop_the_next(host: LiveDaemon) ->
 
 def test_more_clients_than_descriptors_allow_are_told_so(host: LiveDaemon) -> None:
     assert host.process is not None
+    eventually(lambda: sockets(pid_of(host)) < 40, "the connections of other tests to be gone")
     whole = resource.prlimit(host.process.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(host.process.pid, resource.RLIMIT_NOFILE, (100, whole[1]))
     held = [host.connect() for _ in range(60)]

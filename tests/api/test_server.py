@@ -315,6 +315,7 @@ def test_one_client_s_many_requests_come_between_few_of_another(
 
 def test_who_leaves_answers_what_it_has_read_and_waits_for_nothing_else(tmp_path: Path, monkeypatch) -> None:
     asked, answer = asyncio.Event(), asyncio.Event()
+    monkeypatch.setattr(module, "LEAVE", 60.0)
 
     async def handler(context: object, args: object) -> str:
         asked.set()

@@ -129,8 +129,7 @@ def test_the_budget_of_a_day_names_its_end(daemon: LiveDaemon, tmp_path: Path) -
     client = daemon.start("--config", str(config))
     assert client is not None
     client.submit("a", "sleep", "1000", restart={"policy": "always", "delay": 0})
-    eventually(lambda: client.worker("a")["state"] == "queued", "it to wait")
-    assert "it begins anew at 00:00 UTC" in why(client, "a")
+    eventually(lambda: "it begins anew at 00:00 UTC" in why(client, "a"), "it to wait")
 
 
 # --- what runs report -------------------------------------------------------------------------------------------------

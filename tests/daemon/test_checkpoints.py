@@ -264,6 +264,7 @@ def test_work_that_was_destroyed_is_restored_by_one_command(agent: Agent, tmp_pa
     assert client is not None
     destroy = "git reset -q --hard HEAD~1; rm -f new.py; echo rubbish > rubbish; sleep 1000"
     client.submit("w", "sh", "-c", destroy, directory=str(tree.top), snapshot={"git": True})
+    client.wait("w", until="running")
     eventually((tree.top / "rubbish").exists, "the agent to destroy its work")
     with pytest.raises(CallError, match="cannot restore the workspace of w: it is running; stop it first"):
         client.call("restore_workspace", name="w")

@@ -101,7 +101,7 @@ def test_a_container_gets_its_ports_on_lease_and_is_told_so(docked: tuple[LiveDa
     published = {port["PublicPort"] for one in engine.call("GET", "/containers/json") for port in one["Ports"]}
     assert published == {19899, 19900}
     assert any("port 80/tcp is reached at 127.0.0.1:" in item["text"] for item in client.stream("events"))
-    (used,) = client.call("usage", select={"names": ["a"]})
+    (used,) = eventually(lambda: client.call("usage", select={"names": ["a"]}), "the engine to tell it in time")
     assert used["usage"]["tasks"] == 2, "the init and the program"
 
 

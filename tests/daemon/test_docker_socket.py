@@ -365,10 +365,12 @@ def test_a_run_that_ends_while_the_daemon_is_away_is_ended_whole_by_the_next(ben
 
 def test_the_daemon_dies_while_the_containers_are_being_ended(bench: Bench) -> None:
     client = bench.start()
-    submit(client, STUBBORN + "exit 4", stop={"grace": 3})
+    submit(client, STUBBORN + "exit 4", stop={"grace": 1000})
     eventually(lambda: "is over (exited with code 4)" in bench.why(client), "the process to be over")
     bench.daemon.kill()
     client = bench.start()
+    (one,) = bench.containers("running")
+    bench.engine.call("POST", f"/containers/{one['Id']}/kill")
     (row,) = client.wait("w")
     assert (row["exit"]["code"], row["run"]["started_at"] is not None, bench.left()) == (4, True, [])
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 POSTGRES = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("/none"))
 """Where Debian has the server's programs."""
 
-OFTEN = {"interval": 0.5, "timeout": 20, "retries": 20}
+OFTEN = {"interval": 0.5, "timeout": 20, "retries": 100}
 
 BACKEND = """
 import http.server, socket, subprocess, sys
@@ -107,7 +107,8 @@ def stack(place: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def client(daemon: LiveDaemon) -> Client:
+def client(place: Path, daemon: LiveDaemon) -> Client:
+    """Of a daemon that ends, and its databases with it, before their directory is removed."""
     made = daemon.start()
     assert made is not None
     return made

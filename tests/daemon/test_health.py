@@ -20,13 +20,17 @@ SOON = {"interval": 0.2, "timeout": 20, "retries": 2}
 
 
 class Service(http.server.ThreadingHTTPServer):
-    """Answers each request with the status that it is told to; None: it waits until there is one."""
+    """Answers each request with the status that it is told to; None: it waits until there is one.
+
+    first: what it answers before, each to one request.
+    """
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
         self.status: int | None = 200
+        self.first: list[int] = []
         self.asked = 0
         self.changed = threading.Condition()
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
@@ -48,7 +52,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
         with self.server.changed:
             self.server.asked += 1
             self.server.changed.wait_for(lambda: self.server.status is not None)
-            status = self.server.status
+            status = self.server.first.pop(0) if self.server.first else self.server.status
         assert status is not None
         self.send_response(status)
         self.end_headers()
@@ -120,12 +124,9 @@ def test_flapping_below_the_retries_ends_nobody(client: Client, service: Service
     client.submit("w", "sleep", "1000", health={"http": service.url, **SOON, "retries": 3})
     client.wait("w", until="healthy")
     for _ in range(4):
-        service.turn(500)
-        before = service.asked
-        eventually(lambda before=before: service.asked > before, "a check that fails")
-        service.turn(200)
-        before = service.asked
-        eventually(lambda before=before: service.asked > before + 1, "checks that do not")
+        with service.changed:
+            service.first, before = [500, 500], service.asked
+        eventually(lambda before=before: service.asked > before + 3, "two checks that fail, and some that do not")
     assert kinds(client) == ["submitted", "queued", "started", "healthy"]
 
 
@@ -245,7 +246,7 @@ def test_who_is_not_asked_cannot_be_waited_for(client: Client) -> None:
 
 def test_containers_are_asked_by_the_engine(daemon: LiveDaemon, tmp_path: Path, engine: Engine) -> None:
     test = ["CMD-SHELL", "test -e /tmp/well || { echo not well; exit 1; }"]
-    asked = {"Image": IMAGE, "Cmd": ["true"], "Healthcheck": {"Test": test, "Interval": 10**9}}
+    asked = {"Image": IMAGE, "Cmd": ["true"], "Healthcheck": {"Test": test, "Interval": 10**9, "Retries": 100}}
     made = engine.call("POST", "/containers/create", asked)["Id"]
     engine.call("POST", f"/commit?container={made}&repo=checked&tag=test", {})
     config = tmp_path / "rdagentd.toml"

@@ -54,7 +54,18 @@ def test_sigterm_stops_the_workers_and_the_executor_leaves(daemon: LiveDaemon, c
     assert "interrupted" in again.worker("never")["reason"]["text"]
 
 
+PATIENT = """
+import sys
+import rdagentd.drivers.process
+from rdagentd.cli import main
+rdagentd.drivers.process._LEAVE = 50
+sys.exit(main(sys.argv[4:]))
+"""
+"""In front of `python -m rdagentd`: a daemon that waits longer for an executor which it has only just started."""
+
+
 def test_sigterm_right_after_the_start_leaves_no_executor_behind(daemon: LiveDaemon) -> None:
+    daemon.prefix = [sys.executable, "-c", PATIENT]
     daemon.start(ready=False)
     daemon.connect().call("ping")  # it has come so far that it heeds signals
     assert daemon.terminate() == 0

@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 from tests.gateway.client import ask
+from tests.harness import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "demo"
@@ -84,7 +85,8 @@ def test_the_page_that_is_printed_lets_a_browser_in(monkeypatch: pytest.MonkeyPa
         host.up()
         base, _, query = host.page().partition("?")
         assert ask(base, f"/?{query}").status == 303
-        assert host.end() == 0 and host.leftovers() == []
+        assert host.end() == 0
+        eventually(lambda: host.leftovers() == [], "the executor, which has hung up, to be gone")
     finally:
         host.clean()
 

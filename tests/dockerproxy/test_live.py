@@ -298,7 +298,7 @@ def test_memory_and_tasks_are_held_by_the_kernel(open_run: Callable[..., Run]) -
         IMAGE,
         "sh",
         "-c",
-        "for i in 1 2 3 4 5 6 7 8 9; do sleep 5 & done",
+        "for i in 1 2 3 4 5 6 7 8 9; do sleep 1000 & done",
         ok=False,
     )
     assert "can't fork" in many
@@ -362,7 +362,8 @@ def test_what_a_build_runs_pauses_too(run: Run, engine: Engine) -> None:
         (built,) = engine.call("GET", "/containers/json")
         assert built["State"] == "paused"
         assert run.do("resume") == {"containers": 1}
-        assert run.do("end", grace=0)["containers"] == 1
+        assert run.do("end", grace=0)["containers"] <= 1, "the engine may be quicker: who builds has hung up"
+        assert engine.call("GET", "/containers/json") == []
         build.wait(30)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import itertools
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
@@ -28,12 +30,13 @@ from rdagentd.model.run import ExitKind, Run
 from rdagentd.model.spec import Limits, Log, Rlimit, Spec, Stop
 from rdagentd.model.worker import Worker
 from rdagentd.supervisor.logs import LogReader
+from tests.cgroups import is_frozen
 from tests.engine import IMAGE, Engine
 from tests.harness import alive, end_process, eventually
 from tests.proxy import LiveProxy
 
 TIMEOUT = 60.0
-WAITS = Waits(patience=10, grace=0.5, pulse=1)
+WAITS = Waits(patience=30, grace=0.5, pulse=1)
 _numbers = itertools.count(1)
 
 
@@ -395,7 +398,7 @@ def test_a_frozen_run_does_nothing_until_it_is_thawed(bench: Bench) -> None:
         await has_said(driver, told, bench, worker, b"1\n")
         driver.freeze(run)
         driver.freeze(run)
-        await eventually_frozen(bench, worker, run)
+        await eventually_frozen(driver, told, bench, run)
         await driver.catch_up("w")
         before = bench.log(worker)
         await asyncio.sleep(0.5)
@@ -567,12 +570,19 @@ async def has_said(driver: Driver, told: Told, bench: Bench, worker: Worker, wor
         await asyncio.wait_for(told.changed.wait(), TIMEOUT)
 
 
-async def eventually_frozen(bench: Bench, worker: Worker, run: str) -> None:
+def unread(pid: int) -> int:
+    """Bytes in the pipe into which a process writes."""
+    with open(f"/proc/{pid}/fd/1", "rb", buffering=0) as pipe:
+        return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+async def eventually_frozen(driver: Any, told: Told, bench: Bench, run: str) -> None:
     """Waits until the run is frozen, and looks, where that does not push the first one out, through another driver."""
     if not isinstance(bench, Containers):
-        before = b""
-        while before != (before := bench.log(worker)):
-            await asyncio.sleep(0.3)
+        main = told.held[run].pid or 0
+        still = "it to be frozen, and what it wrote to be read"
+        await asyncio.to_thread(eventually, lambda: is_frozen(main) and not unread(main), still)
+        await settled(driver)
         return
     engine = bench.engine
     await asyncio.to_thread(
@@ -591,8 +601,8 @@ async def eventually_frozen(bench: Bench, worker: Worker, run: str) -> None:
 async def settled(driver: Any) -> None:
     """What was asked is done."""
     tasks = getattr(driver, "_tasks", None)
-    if tasks is None:
-        await asyncio.sleep(0.3)
+    if tasks is None:  # the executor does it in the order of the requests
+        await getattr(driver, "process", driver).own_usage()
     while tasks:
         await asyncio.wait(set(tasks))
 

@@ -25,9 +25,9 @@ from tests.drivers.test_conformance import Told, evicted, settled
 from tests.engine import IMAGE, Engine, unavailable
 from tests.harness import alive, eventually
 
-WAITS = Waits(patience=20, grace=1, pulse=0.5)
-IMPATIENT = Waits(patience=2, grace=1, pulse=0.5)
-"""For engines that do not answer."""
+WAITS = Waits(patience=30, grace=1, pulse=0.5)
+IMPATIENT = Waits(patience=5, grace=1, pulse=0.5)
+"""For engines that do not answer: only for the first connection, or a busy machine would be taken for one."""
 
 
 @pytest.fixture(scope="module")
@@ -113,24 +113,28 @@ def test_a_request_whose_answer_is_lost_leads_to_one_container_that_runs_once(
         async with between:
             await test(driver, told)
 
-    bench.talk(both, between.socket, IMPATIENT)
+    bench.talk(both, between.socket)
 
 
 def test_a_container_that_is_made_when_nobody_waits_for_it_any_more_is_told(bench: Bench) -> None:
     """A request that lay in the socket of a stuck engine is carried out after the next connection has looked at everything."""
+    looked = asyncio.Event()
 
     class Late(Between):
-        def late_there(self, request: bytes) -> float:
-            return IMPATIENT.patience + 6 if b"/containers/create" in request else 0.0
+        async def held_there(self, request: bytes) -> None:
+            if b"/containers/create" in request:
+                await looked.wait()
 
     between = Late(bench.directory, bench.engine.socket)
 
     async def test(driver: DockerDriver, told: Told) -> None:
         async with between:
             await told.hello()
+            driver._waits = WAITS
             driver.spawn(bench.worker("exit 0", "stale1"))
             await told.until(lambda: told.count("connected") >= 2, "the second connection")
             assert told.held == {} and bench.containers() == []
+            looked.set()
             await told.until(lambda: "stale1" in told.held, "the container to be told")
             driver.kill("stale1")  # it has no owner by now
             assert (await told.end("stale1")).exit.signal == "SIGKILL"
@@ -159,29 +163,38 @@ def test_a_slow_engine_is_waited_for(bench: Bench) -> None:
 
 
 def test_a_stuck_engine_is_told_with_the_time_since_when_and_loses_nothing(bench: Bench) -> None:
+    async def begin(driver: DockerDriver, told: Told) -> None:
+        await told.hello()
+        driver.spawn(bench.worker("until [ -e /own/stuck ]; do sleep 0.1; done; exit 4", "stuck1"))
+        await told.start("stuck1")
+
     async def test(driver: DockerDriver, told: Told) -> None:
         await told.hello()
-        driver.spawn(bench.worker("sleep 1; exit 4", "stuck1"))
-        await told.start("stuck1")
+        told.heard.clear()
+        driver._waits = WAITS
         os.kill(bench.engine.pid, signal.SIGSTOP)
         try:
             await told.until(lambda: told.count("lost"), "the trouble")
             trouble = next(text for word, text in told.heard if word == "lost")
             assert trouble.startswith("does not answer since ") and str(bench.engine.socket) in trouble
             driver.spawn(bench.worker("exit 0", "stuck2"))  # nobody can be asked: the core says it again later
+            (bench.own / "stuck").touch()
             await asyncio.sleep(3)  # requests to connect are waiting in its socket now
         finally:
             os.kill(bench.engine.pid, signal.SIGCONT)
-        await told.until(lambda: told.count("connected") >= 2, "the second connection")
+        await told.until(lambda: told.count("connected"), "the second connection")
         assert (await told.end("stuck1")).exit.code == 4
         assert bench.began() == ["stuck1"]
 
+    bench.talk(begin)
     bench.talk(test, waits=IMPATIENT)
 
 
 def test_a_start_that_lies_in_the_socket_of_a_stuck_engine_happens_once(bench: Bench) -> None:
     async def test(driver: DockerDriver, told: Told) -> None:
         await told.hello()
+        told.heard.clear()
+        driver._waits = WAITS
         os.kill(bench.engine.pid, signal.SIGSTOP)
         try:
             worker = bench.worker("exit 5", "late1")
@@ -189,7 +202,7 @@ def test_a_start_that_lies_in_the_socket_of_a_stuck_engine_happens_once(bench: B
             await told.until(lambda: told.count("lost"), "the trouble")
         finally:
             os.kill(bench.engine.pid, signal.SIGCONT)
-        await told.until(lambda: told.count("connected") >= 2, "the second connection")
+        await told.until(lambda: told.count("connected"), "the second connection")
         driver.spawn(worker)
         assert (await told.end("late1")).exit.code == 5
         await settled(driver)

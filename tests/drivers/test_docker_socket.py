@@ -106,7 +106,8 @@ class Notes:
 class Scene:
     """The driver with all round it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, patch: pytest.MonkeyPatch) -> None:
+        self.patch = patch
         self.proxy = FakeProxy(directory / "proxy.sock")
         self.told, self.process = Notes(), Notes()
         self.workers = {"w": WORKER}
@@ -138,11 +139,10 @@ def play(test: Callable[[Scene], Awaitable[None]]) -> Callable[[Path, pytest.Mon
 
     def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(docker_socket, "_RETRY", (0.01, 0.01))
-        monkeypatch.setattr(docker_socket, "_SOON", 0.2)
         monkeypatch.setattr(docker_socket, "_LONG", 0.1)
 
         async def all_of_it() -> None:
-            scene = Scene(tmp_path)
+            scene = Scene(tmp_path, monkeypatch)
             try:
                 await test(scene)
             finally:
@@ -383,6 +383,7 @@ async def test_who_kills_a_run_does_not_wait_for_a_proxy_that_hangs(scene: Scene
     scene.driver.ended(ENDED)
     await scene.proxy.hear("end")
     scene.proxy.hangs = True
+    scene.patch.setattr(docker_socket, "_SOON", 0.2)
     scene.driver.kill("r1")
     assert await scene.told.next("proxy") == ("does not answer",)
     await scene.told.next("noted")

@@ -7,10 +7,12 @@ import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,12 @@ class Client:
             os.setresuid(-1, me, -1)
         self.decoder = Decoder(MAX_FRAME)
         self.seen: list[dict[str, Any]] = []
+
+    @property
+    def peer(self) -> int:
+        """The process that listens."""
+        pid: int = struct.unpack("3i", self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+        return pid
 
     def send(self, op: str, **fields: Any) -> None:
         self.socket.sendall(pack({"op": op, **fields}))
@@ -108,20 +116,20 @@ class Executor:
         return self
 
     def connect(self) -> Client:
-        """Connects as soon as the socket answers."""
+        """Connects as soon as the socket answers. One that a killed executor had may be held by a child before its exec."""
         assert self.process is not None
         if self.client is not None:
             self.client.close()
         deadline = time.monotonic() + TIMEOUT
         while True:
-            try:
+            with suppress(FileNotFoundError, ConnectionRefusedError, BlockingIOError):
                 self.client = Client(self.path, self.uid)
-            except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
-                assert self.process.poll() is None, self.process.communicate()[1].decode()
-                assert time.monotonic() < deadline, "the executor does not listen"
-                time.sleep(0.01)  # there is no event for "a socket was bound"
-            else:
-                return self.client
+                if self.client.peer == self.pid:
+                    return self.client
+                self.client.close()
+            assert self.process.poll() is None, self.process.communicate()[1].decode()
+            assert time.monotonic() < deadline, "the executor does not listen"
+            time.sleep(0.01)  # there is no event for "a socket was bound"
 
     @property
     def pid(self) -> int:
@@ -217,13 +225,17 @@ def small_state(idle: Executor) -> Iterator[Executor]:
     subprocess.run(["umount", "-l", str(idle.state)], check=True)
 
 
+EXITING = 0x4
+"""PF_EXITING, of the ninth field of /proc/PID/stat: it has left its cgroup, or is about to, and becomes a zombie."""
+
+
 def state_of(pid: int) -> str | None:
-    """The state letter of a process; None if there is none, or only its zombie."""
+    """The state letter of a process; None if there is none, or only what the kernel has to clear away."""
     try:
-        letter = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return None if letter == "Z" else letter
+    return None if int(fields[6]) & EXITING else fields[0]
 
 
 def ended(pid: int) -> bool:

@@ -42,7 +42,7 @@ def reached(act):
     except OSError: return False
 def ask(port):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asks:
-        asks.settimeout(5)
+        asks.settimeout(50)
         asks.connect(("127.0.0.1", port))
         asks.send(b"x")
         return asks.recv(99)

@@ -56,7 +56,7 @@ def test_the_main_process_is_the_program_and_bwrap_is_gone(executor: Executor, w
     run, started = spawn(executor, "sleep", "1000", **who)
     pid = started["pid"]
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    assert Path(f"/proc/{pid}/comm").read_text() == "sleep\n"
+    eventually(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n", "the last step of the exec")
     assert [int(fields[n]) for n in (1, 2, 3, 19)] == [executor.pid, pid, pid, started["start_ticks"]]
     executor.client.send("usage", runs=[run])
     assert executor.client.wait("usage")["runs"][run]["tasks"] == 1

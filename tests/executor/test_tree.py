@@ -15,7 +15,17 @@ from rdagentd.executor import proc, search
 from rdagentd.executor.run import Run
 from rdagentd.protocol.frames import pack
 from tests.cgroups import WAYS, is_frozen
-from tests.executor.conftest import PYTHON, SYSTEM_PYTHON, TIMEOUT, Executor, ended, lines_of, needs_root, state_of
+from tests.executor.conftest import (
+    EXITING,
+    PYTHON,
+    SYSTEM_PYTHON,
+    TIMEOUT,
+    Executor,
+    ended,
+    lines_of,
+    needs_root,
+    state_of,
+)
 from tests.harness import eventually
 
 ESCAPES = {
@@ -64,11 +74,12 @@ def way(request: pytest.FixtureRequest) -> str:
 def left_of(executor: Executor) -> list[int]:
     """Processes whose parent is the executor. The dead among them do not count in a cgroup, and are reaped a moment later."""
     eventually(lambda: "Z" not in _children(executor).values(), "the dead to be reaped")
-    return list(_children(executor))
+    # Others may lose their parents only now.
+    return [pid for pid, letter in _children(executor).items() if letter != "Z"]
 
 
 def _children(executor: Executor) -> dict[int, str]:
-    """pid → state letter."""
+    """pid → state letter, "Z" as soon as it is about to be a zombie."""
     found = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -76,7 +87,7 @@ def _children(executor: Executor) -> dict[int, str]:
         except (FileNotFoundError, ProcessLookupError):
             continue
         if int(fields[1]) == executor.pid:
-            found[int(name)] = fields[0]
+            found[int(name)] = "Z" if int(fields[6]) & EXITING else fields[0]
     return found
 
 
@@ -99,7 +110,8 @@ def test_kill(executor: Executor, how: str) -> None:
 
 def test_descendants_get_sigterm_first(executor: Executor, tmp_path: Path) -> None:
     trap = f"trap 'echo bye > {tmp_path}/said; exit' TERM; echo ready; while :; do sleep 0.05; done"
-    executor.run("sh", "-c", f'sh -c "$1" & while [ ! -s {executor.logs}/w/out/* ]; do sleep 0.01; done', "sh", trap)
+    main = f'sh -c "$1" & while [ ! -s {executor.logs}/w/out/* ]; do sleep 0.01; done'
+    executor.run("sh", "-c", main, "sh", trap, linger=TIMEOUT)
     assert (tmp_path / "said").read_text() == "bye\n"
 
 
@@ -184,7 +196,8 @@ def test_fork_bomb_within_its_limit(executor: Executor) -> None:
     executor.client.send("kill", run=run)
     assert executor.client.wait("exited", run=run)["signal"] == "SIGKILL"
     assert left_of(executor) == []
-    assert not [pid for pid in filter(str.isdigit, os.listdir("/proc")) if uid_of(pid) == 54329]
+    found = [int(pid) for pid in filter(str.isdigit, os.listdir("/proc")) if uid_of(pid) == 54329]
+    assert not [pid for pid in found if state_of(pid) is not None], "the dead may not be reaped yet"
 
 
 def uid_of(pid: str) -> int:
@@ -245,6 +258,7 @@ def test_sigterm_ends_all_and_leaves(executor: Executor) -> None:
         worker="s", linger=0.2,
     )  # fmt: skip
     lines_of(executor, 1, "s")
+    executor.client.wait("started", run=polite)  # before its exec it may hold the signal back until it is killed
     executor.process.terminate()
     assert executor.client.wait("exited", run=polite)["signal"] == "SIGTERM"
     assert executor.client.wait("exited", run=stubborn)["signal"] == "SIGKILL"

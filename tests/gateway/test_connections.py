@@ -106,9 +106,13 @@ def test_who_lies_idle_is_closed_after_an_answer_too(serve: Serve, monkeypatch: 
     monkeypatch.setattr(connections, "IDLE", 0.2)
     url = serve(FakeLink())
     assert rest(connect(url)) == b""
+    monkeypatch.setattr(connections, "IDLE", 3600.0)
     connection = connect(url)
-    connection.sendall(HEAD + b"\r\n")
-    assert rest(connection).endswith(b"small")
+    connection.sendall(b"POST /takes HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
+    assert heard(connection, b" 100 Continue\r\n\r\n")
+    monkeypatch.setattr(connections, "IDLE", 0.2)  # not before: we may be slower than that
+    connection.sendall(b"1234")
+    assert rest(connection).endswith(b"\r\n\r\n4")
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,6 +143,7 @@ def test_a_body_that_is_not_as_its_head_says_is_no_defect_of_ours(
 
 def test_the_time_for_a_body_is_over_with_the_body(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "BODY", 0.2)
+    monkeypatch.setattr(connections, "SLOWEST", 1000)  # what comes in pieces may come slowly
     url = serve(FakeLink())
     connection = connect(url)
     for _ in range(2):

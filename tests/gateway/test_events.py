@@ -14,11 +14,12 @@ from jsonschema import Draft202012Validator
 
 from rdagentd.api.table import describe
 from rdagentd.gateway import sse
+from rdagentd.gateway.connections import UNREAD
 from rdagentd.gateway.shapes import RESULTS, SHAPES, ref
 from tests.gateway.client import FakeLink, LiveGateway, Serve
 from tests.gateway.listener import Listener
-from tests.gateway.test_api import connections
-from tests.harness import Client, LiveDaemon, eventually
+from tests.gateway.test_api import alone, connections
+from tests.harness import DEADLINE, Client, LiveDaemon, eventually
 
 COUNTS = ["/bin/sh", "-c", 'i=0; while [ $i -lt 50 ]; do i=$((i+1)); echo "línea $i"; done; exec sleep 1000']
 SLEEP = ["/bin/sleep", "1000"]
@@ -234,14 +235,15 @@ def test_silence_is_filled_with_comments(serve: Serve, monkeypatch: pytest.Monke
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_who_does_not_read_is_cut_off_and_nobody_else_notices(
     gateway: LiveGateway, client: Client, listen: Listen
 ) -> None:
     client.submit("floods", "/bin/sh", "-c", "head -c 30000000 /dev/zero | tr '\\0' x; exec sleep 1000")
     client.wait("floods", until="running")
-    alone = connections(client)
+    before = alone(gateway, client) + 1
     listen(gateway, "live")
-    before = eventually(lambda: (now := connections(client)) == alone + 1 and now, "the feed to be asked for")
+    eventually(lambda: connections(client) == before, "the feed to be asked for")
     with socket.socket() as deaf:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         deaf.connect(("127.0.0.1", int(gateway.url.rsplit(":", 1)[1].strip("/"))))
@@ -251,7 +253,7 @@ def test_who_does_not_read_is_cut_off_and_nobody_else_notices(
         client.submit("meanwhile", "/bin/true")
         other.until(worker="meanwhile", kind="started")
         other.close()
-        eventually(lambda: connections(client) == before, "the deaf client to be given up")
+        eventually(lambda: connections(client) == before, "the deaf client to be given up", UNREAD + DEADLINE)
     assert resident(gateway) < 150 << 20
 
 

@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from rdagentd.gateway.connections import IDLE
 from tests.gateway.client import Answer, LiveGateway, ask
-from tests.harness import DEADLINE, Client, LiveDaemon, eventually
+from tests.harness import DEADLINE, Client, LiveDaemon, eventually, free_port
 
 OFFERED = 10_000
 HEAD = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n"
@@ -34,11 +34,11 @@ def calm(gateway: LiveGateway, host: LiveDaemon) -> Iterator[LiveGateway]:
     """The program, which afterwards is the same process as before, well, and small; the daemon has the same few clients."""
     assert gateway.process is not None
     witness = host.connect()
-    assert gateway.ask("/readyz").text == "ok\n"  # it has its link by now
+    eventually(lambda: gateway.ask("/readyz").text == "ok\n", "it to be ready")  # it has its link by now
     before = clients(witness)
     yield gateway
     assert gateway.process.poll() is None, gateway.said()
-    assert gateway.ask("/readyz").text == "ok\n"
+    eventually(lambda: gateway.ask("/readyz").text == "ok\n", "it to be ready")
     assert "defect" not in gateway.said() and "Traceback" not in gateway.said()
     assert memory(gateway) < MOST_MEMORY
     assert witness.call("ping")["pid"]
@@ -352,7 +352,7 @@ def test_it_leaves_in_the_middle_of_requests(tmp_path: Path, host: LiveDaemon) -
 
 def test_a_port_that_was_just_used_is_had_again(tmp_path: Path, host: LiveDaemon) -> None:
     live = LiveGateway(tmp_path, host.socket)
-    live.start()
+    live.start(f"port = {free_port()}\n")  # one that the kernel gives to nobody else meanwhile
     port = urlsplit(live.url).port
     kept = connect(live)  # the end that closes first keeps the port in TIME_WAIT
     kept.sendall(HEAD + b"\r\n")

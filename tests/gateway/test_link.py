@@ -15,7 +15,7 @@ from rdagentd.gateway import link as module
 from rdagentd.gateway.link import SocketLink
 from rdagentd.protocol import frames
 from rdagentd.protocol.errors import UNAVAILABLE, ProtocolError
-from tests.harness import LiveDaemon
+from tests.harness import DEADLINE, LiveDaemon
 
 
 def with_link(path: Path, work: Callable[[SocketLink], Awaitable[Any]]) -> Any:
@@ -34,7 +34,10 @@ def with_link(path: Path, work: Callable[[SocketLink], Awaitable[Any]]) -> Any:
 def test_many_requests_at_once_get_their_own_answers(host: LiveDaemon) -> None:
     async def work(link: SocketLink) -> list[Any]:
         return await asyncio.gather(
-            *(link.call("events" if n % 50 == 49 else "version" if n % 2 else "ping") for n in range(49))
+            *(
+                link.call("events" if n % 50 == 49 else "version" if n % 2 else "ping", within=DEADLINE)
+                for n in range(49)
+            )
         )
 
     answers = with_link(host.socket, work)
@@ -43,7 +46,7 @@ def test_many_requests_at_once_get_their_own_answers(host: LiveDaemon) -> None:
 
 def test_an_error_of_the_daemon_is_raised_with_its_code(host: LiveDaemon) -> None:
     with pytest.raises(ProtocolError, match="none is called nobody") as refused:
-        with_link(host.socket, lambda link: link.call("status", {"select": {"names": ["nobody"]}}))
+        with_link(host.socket, lambda link: link.call("status", {"select": {"names": ["nobody"]}}, DEADLINE))
     assert refused.value.code == "not_found"
 
 
@@ -104,8 +107,8 @@ def test_who_waits_when_the_connection_is_lost_is_told_and_the_next_one_gets_a_n
         async with await _answering(tmp_path / "s", answer):
             link = SocketLink(tmp_path / "s")
             with pytest.raises(ProtocolError, match="it closed the connection"):
-                await link.call("ping")
-            result = await link.call("version")
+                await link.call("ping", within=DEADLINE)
+            result = await link.call("version", within=DEADLINE)
             await link.close()
             return result
 
@@ -129,7 +132,7 @@ def test_what_is_no_daemon_is_told_apart(tmp_path: Path, junk: bytes) -> None:
         async with await _answering(tmp_path / "s", lambda request: junk):
             link = SocketLink(tmp_path / "s")
             try:
-                await link.call("ping")
+                await link.call("ping", within=DEADLINE)
             finally:
                 await link.close()
 
@@ -142,7 +145,7 @@ def test_what_cannot_be_sent_is_invalid_and_harms_nobody_else(host: LiveDaemon, 
     async def work(link: SocketLink) -> Any:
         with pytest.raises(ProtocolError, match="cannot status: ") as refused:
             await link.call("status", args)
-        return refused.value.code, (await link.call("ping"))["pid"]
+        return refused.value.code, (await link.call("ping", within=DEADLINE))["pid"]
 
     code, pid = with_link(host.socket, work)
     assert code == "invalid" and host.process is not None and pid == host.process.pid

@@ -11,6 +11,7 @@ from rdagentd.gateway import fresh
 from rdagentd.gateway.page import STATIC
 from tests.gateway.client import LiveGateway, Serve, ask
 from tests.gateway.page.crowd import Crowd, row
+from tests.harness import eventually
 
 
 def test_the_document_and_all_that_it_names_are_served_with_their_types(gateway: LiveGateway) -> None:
@@ -85,6 +86,6 @@ def test_the_host_is_told_without_the_series_of_workers_and_asked_for_once_for_a
 
 
 def test_the_host_of_a_real_daemon_has_numbers(gateway: LiveGateway) -> None:
-    told = gateway.ask("/host").json
+    told = eventually(lambda: (answer := gateway.ask("/host")).status == 200 and answer.json, "an answer of the daemon")
     assert 0 <= told["cpu"] <= 100 and 0 < told["memory"] < 100 and 0 < told["disk"] <= 100
     assert set(told["held"]) == {"cpu", "io", "memory"}

@@ -42,13 +42,13 @@ FILLER = """
 dd if=/dev/zero of=/dev/shm/file bs=1M count=32 2>&1 | grep -o 'No .*'
 echo has $(($(stat -c %s /dev/shm/file) >> 20)) MiB
 """
-CALLER = "nc -w 5 192.0.2.1 443 2>&1 | grep -o '[A-Z][a-z ]*$'"
+CALLER = "nc -w 60 192.0.2.1 443 2>&1 | grep -o '[A-Z][a-z ]*$'"
 SERVER = """
 nc -ll -p 80 -e echo reached &
-until told=$(nc -w 5 127.0.0.1 80 </dev/null 2>/dev/null); do :; done
+until told=$(nc -w 60 127.0.0.1 80 </dev/null 2>/dev/null) && [ "$told" ]; do :; done
 echo from inside: $told
 gateway=$(ip route | awk '$1 == "default" { print $3 }')
-echo at another address of the host: $(nc -w 5 $gateway $RDAGENTD_PORT_80 2>&1 </dev/null | grep -o '[A-Z][a-z ]*$')
+echo at another address of the host: $(nc -w 60 $gateway $RDAGENTD_PORT_80 2>&1 </dev/null | grep -o '[A-Z][a-z ]*$')
 """
 TOUCHER = """
 for place in "$@"; do
@@ -74,7 +74,7 @@ ROWS = (
         sh("exec tail </dev/zero"), "out_of_memory"),
     Row(
         "memory, of a child", ('limits.memory = "64M"', "limits.swap = 0"), "its child fills all memory",
-        sh("sleep 5; tail </dev/zero; sleep 2; echo went on"), "out_of_memory",  # while Docker looks
+        sh("sleep 10; tail </dev/zero; sleep 10; echo went on"), "out_of_memory",  # while Docker looks
     ),
     Row(
         "swap", ('limits.memory = "64M"', 'limits.swap = "64M"'), "fills 96 MiB, then all memory",

@@ -51,8 +51,8 @@ class Row:
     """One limit. asked: lines of a spec in TOML. tried: what `command` does, in words. end: as `Story.end`.
 
     measured: asserts what the output does not tell, and says it in words that are the same on every host. needs: what a place
-    may lack. alone: tried when the others are over, as what they leave of the CPUs may bound it sooner. In all texts
-    /srv/open, /srv/own, /opt/open and the ports 443 and 7777 stand for what a place has for them.
+    may lack. alone: tried when the others are over, as what they leave of the CPUs may bound it sooner, or let it begin after
+    its time. In all texts /srv/open, /srv/own, /opt/open and the ports 443 and 7777 stand for what a place has for them.
     """
 
     name: str

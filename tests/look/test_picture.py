@@ -73,6 +73,7 @@ def test_stacks_by_a_program_that_is_there(
     spy.write_text('#!/bin/sh\necho "$@"; seq 100\n')
     spy.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("rdagentd.look.picture._STACK_SECONDS", 60.0)
     process = tree[0]
     stacks = picture({"pid": process.pid})["stacks"]
     assert list(stacks) == [str(process.pid)], "of the Python process alone"

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from rdagentd.look.preflight import lacking, version_of
+from tests.harness import free_port
 
 NOTHING: dict[str, Any] = {
     "environment": [], "secrets": [], "keys": {}, "refuse": ["admin"], "programs": {}, "ports": [], "disk": None,
@@ -102,10 +103,10 @@ def test_the_same_version_written_longer_is_no_older(tmp_path: Path) -> None:
 
 
 def test_a_port_on_which_somebody_listens_is_told() -> None:
+    port = free_port()
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+        taken.bind(("127.0.0.1", port))
         taken.listen()
-        port = taken.getsockname()[1]
         assert found(ports=[port]) == [f"port {port} is taken; free it, or choose another"]
     assert found(ports=[port]) == []
 

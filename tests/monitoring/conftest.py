@@ -13,7 +13,7 @@ import pytest
 from attrs import frozen
 
 from tests.gateway.client import LiveGateway
-from tests.harness import Client, LiveDaemon
+from tests.harness import Client, LiveDaemon, free_port
 from tests.monitoring.host import Shown
 from tests.monitoring.prometheus import Prometheus
 
@@ -57,7 +57,7 @@ class Monitored:
             client.call("reload")
             client.close()
 
-    def start_gateway(self, port: int = 0) -> None:
+    def start_gateway(self, port: int) -> None:
         """The gateway, anew."""
         self.gateway.start(f"port = {port}\nconnections = 64\n")
 
@@ -90,7 +90,7 @@ def monitored() -> Iterator[Monitored]:
             stack.callback(what.close)
         everything = Monitored(daemon, gateway, prometheus, problem or shown, config)
         everything.start()
-        everything.start_gateway()
+        everything.start_gateway(free_port())  # which it finds again when it is restarted
         prometheus.start(f"127.0.0.1:{everything.port}")
         yield everything
 

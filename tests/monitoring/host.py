@@ -26,6 +26,7 @@ class Shown:
         mounts = "".join(f"mount --bind '{file}' /proc/{name} && " for name, file in files.items())
         self.prefix = ["unshare", "--mount", "--propagation", "private", "sh", "-c", f'{mounts}exec "$@"', "sh"]
         self._stat, self._meminfo = (os.open(files[name], os.O_WRONLY) for name in _SHOWN)
+        self.memory(40)  # what the host has just now may be little, and would stay so
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._go_on)
         self._thread.start()

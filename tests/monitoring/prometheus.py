@@ -30,6 +30,10 @@ SCRAPE, JUDGE = "1500ms", "500ms"
 """How often it scrapes and evaluates rules. It waits as long for an answer, which may be slow here."""
 
 
+PATIENCE = 2 * DEADLINE
+"""Seconds that an alert may take: the five that trouble has to last begin anew whenever a program stands still."""
+
+
 def hurried(duration: str) -> str:
     """A duration of Prometheus, shortened."""
     return f"{seconds(duration) * 1000 // HURRY}ms"
@@ -93,7 +97,7 @@ class Alertmanager:
         """Waits until no other alert fires, except of a disk of this host that is full by itself."""
         allowed = {but, "RdagentdHostDiskFull"}
         with self._changed:
-            assert self._changed.wait_for(lambda: self._firing() <= allowed, DEADLINE), f"firing: {self._firing()}"
+            assert self._changed.wait_for(lambda: self._firing() <= allowed, PATIENCE), f"firing: {self._firing()}"
 
     def _firing(self) -> set[str]:
         return {alert["labels"]["alertname"] for alert in self._alerts.values() if not _over(alert)}
@@ -108,7 +112,7 @@ class Alertmanager:
             return next(alerts, None)
 
         with self._changed:
-            alert = self._changed.wait_for(found, DEADLINE)
+            alert = self._changed.wait_for(found, PATIENCE)
         assert alert, f"waited in vain for {dict(wanted)} to {what}; firing: {self._firing()}"
         return alert
 

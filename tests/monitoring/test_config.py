@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.client import LiveGateway
+from tests.harness import eventually
 from tests.monitoring.prometheus import Prometheus
 from tests.monitoring.rules import ETC, RULES
 
@@ -65,7 +66,7 @@ def test_a_host_that_wants_a_token_by_https_is_scraped(tmp_path: Path) -> None:
         port = gateway.url.rstrip("/").rpartition(":")[2]
         with_token = {"authorization": {"credentials_file": str(token)}, "tls_config": {"ca_file": str(certificate)}}
         prometheus.start(f"localhost:{port}", "https", **with_token)
-        assert prometheus.query("rdagentd_up == 0")  # there is no daemon, and that is told
+        eventually(lambda: prometheus.query("rdagentd_up == 0"), "it to be told that there is no daemon")
     finally:
         prometheus.close()
         gateway.close()

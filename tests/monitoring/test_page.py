@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tests.harness import eventually
 from tests.monitoring.conftest import Monitored
 from tests.monitoring.rules import ALERTS, ETC
 
@@ -27,7 +28,8 @@ METRICS = rows(PAGE.partition("\n## Metrics\n")[2]) | rows((DOCS / "metrics.md")
 
 def test_every_metric_that_is_told_stands_there(monitored: Monitored) -> None:
     monitored.gateway.ask("/livez")
-    text = monitored.gateway.ask("/metrics").text
+    metrics = lambda: monitored.gateway.ask("/metrics").text  # noqa: E731
+    text = eventually(lambda: "\nrdagentd_up 1" in (text := metrics()) and text, "the daemon's part of them")
     told = set(re.findall(r"^# TYPE (\w+) ", text, re.M))
     assert told == METRICS
 

@@ -11,7 +11,7 @@ import pytest
 
 from rdagentd.config.outputs import Logging, LogLevel, Main
 from rdagentd.outputs.outputs import Outputs
-from tests.harness import eventually
+from tests.harness import DEADLINE, eventually, free_port
 
 Configure = Callable[..., Outputs]
 
@@ -23,8 +23,9 @@ def log() -> logging.Logger:
 
 
 @pytest.fixture
-def configure() -> Iterator[Configure]:
-    """Makes the outputs log to these places, and to no stderr unless said."""
+def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
+    """Makes the outputs log to these places, and to no stderr unless said. A thread that stands still is waited for."""
+    monkeypatch.setattr("rdagentd.outputs.outputs._PATIENCE", DEADLINE)
     root = logging.getLogger()
     level = root.level
     with Outputs() as outputs:
@@ -38,7 +39,7 @@ def configure() -> Iterator[Configure]:
 
 
 def finish(outputs: Outputs) -> None:
-    """Waits until all places have what was said, then closes them: `close` alone waits for some seconds only."""
+    """Waits until all places have what was said, then closes them: `close` alone gives up what has failed once."""
     eventually(lambda: all(output._put == output._taken for output in outputs._outputs), "all to be delivered")
     outputs.close()
 
@@ -46,7 +47,7 @@ def finish(outputs: Outputs) -> None:
 class Sink:
     """A TCP server in logstash's place, for one connection at a time. Its small buffers are full soon when it does not read."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int) -> None:
         self._listener = socket.socket()
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -79,6 +80,6 @@ class Sink:
 @pytest.fixture
 def sink() -> Iterator[Sink]:
     """A server that listens and has not accepted anybody yet."""
-    made = Sink()
+    made = Sink(free_port())  # which one that comes back finds free: the kernel gives it to nobody meanwhile
     yield made
     made.close()

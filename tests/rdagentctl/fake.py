@@ -10,8 +10,10 @@ from typing import Any, Self
 
 from rdagentd.protocol.errors import NOT_FOUND, ProtocolError
 from rdagentd.protocol.frames import Decoder, pack
+from tests.harness import DEADLINE
 
 Answer = Callable[[dict[str, Any]], Any]
+Send = Callable[[bytes], None]
 
 
 class Raw:
@@ -33,7 +35,7 @@ class Stream:
 class FakeDaemon:
     """Listens at `path`. `answers` maps an operation to a function of its args, which returns a result, a Stream or Raw,
     or raises ProtocolError. `requests` are all (op, args) that came, `came` is notified with each. pipelined: requests of a
-    connection do not wait for each other."""
+    connection do not wait for each other. at_close: called when it closes, so that no answer waits any longer."""
 
     def __init__(self, path: str, answers: dict[str, Answer] | None = None, *, pipelined: bool = False) -> None:
         self.path = path
@@ -41,6 +43,7 @@ class FakeDaemon:
         self.answers = answers or {}
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.came = threading.Condition()
+        self.at_close: list[Callable[[], object]] = []
         self._connections: list[socket.socket] = []
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(path)
@@ -59,6 +62,8 @@ class FakeDaemon:
         for end in (self._listener, *self._connections):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+        for tell in self.at_close:
+            tell()
         for thread in self._threads:
             thread.join(10)
         for end in (self._listener, *self._connections):
@@ -71,7 +76,7 @@ class FakeDaemon:
     def wait_for(self, op: str, times: int = 1) -> None:
         """Returns when the operation has been asked for so many times."""
         with self.came:
-            assert self.came.wait_for(lambda: len(self.args(op)) >= times, 20), f"{op} did not come: {self.requests}"
+            assert self.came.wait_for(lambda: len(self.args(op)) >= times, DEADLINE), f"no {op}: {self.requests}"
 
     def _accept(self) -> None:
         while True:
@@ -85,45 +90,50 @@ class FakeDaemon:
             thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
-        decoder = Decoder()
+        decoder, sending = Decoder(), threading.Lock()
+
+        def send(data: bytes) -> None:
+            with sending:  # what is long goes in pieces, between which no other answer may come
+                connection.sendall(data)
+
         try:
             while data := connection.recv(65536):
                 for message in decoder.feed(data):
+                    with self.came:  # here, where they are still in order
+                        self.requests.append((message["op"], message["args"]))
+                        self.came.notify_all()
                     if self._pipelined:
-                        threading.Thread(target=self._answer_beside, args=(connection, message), daemon=True).start()
-                    elif not self._answer(connection, message):
+                        threading.Thread(target=self._answer_beside, args=(send, message), daemon=True).start()
+                    elif not self._answer(send, message):
                         connection.shutdown(socket.SHUT_RDWR)
                         return
         except OSError:
             return
 
-    def _answer_beside(self, connection: socket.socket, message: dict[str, Any]) -> None:
+    def _answer_beside(self, send: Send, message: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):  # who asked has gone
-            self._answer(connection, message)
+            self._answer(send, message)
 
-    def _answer(self, connection: socket.socket, message: dict[str, Any]) -> bool:
+    def _answer(self, send: Send, message: dict[str, Any]) -> bool:
         op, number, args = message["op"], message["id"], message["args"]
         assert message["v"] == 1
-        with self.came:
-            self.requests.append((op, args))
-            self.came.notify_all()
         try:
             if op not in self.answers:
                 raise ProtocolError(NOT_FOUND, f"the fake daemon has no answer for {op}")
             answer = self.answers[op](args)
         except ProtocolError as error:
-            connection.sendall(pack({"id": number, "ok": False, "error": error.to_wire()}))
+            send(pack({"id": number, "ok": False, "error": error.to_wire()}))
             return True
         if isinstance(answer, Raw):
-            connection.sendall(answer.data)
+            send(answer.data)
             return answer.stay
         if isinstance(answer, Stream):
             for item in answer.items:
-                connection.sendall(pack({"id": number, "item": item}))
+                send(pack({"id": number, "item": item}))
             if answer.then == "end":
-                connection.sendall(pack({"id": number, "end": True}))
+                send(pack({"id": number, "end": True}))
             return answer.then != "close"
-        connection.sendall(pack({"id": number, "ok": True, "result": answer}))
+        send(pack({"id": number, "ok": True, "result": answer}))
         return True
 
 

@@ -164,20 +164,23 @@ def test_following_events_survives_the_daemon(live: Live, daemon: LiveDaemon) ->
     assert [item["seq"] for item in told] == sorted({item["seq"] for item in told})
 
 
-def test_following_survives_the_daemon(live: Live, daemon: LiveDaemon) -> None:
+def test_following_survives_the_daemon(live: Live, daemon: LiveDaemon, tmp_path: Path) -> None:
+    back = tmp_path / "back"
+    lasts = f"until [ -e {back} ]; do sleep 0.02; done"  # how it ended is asked once, of a daemon that must be there
     live("submit", "--name", "ticker", "--", "sh", "-c", TICKS.format(count=150))
     follower = subprocess.Popen(
         [*CTL, "--socket", str(daemon.socket), "logs", "-f", "ticker"],
         bufsize=0, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(),
     )  # fmt: skip
     waiter = subprocess.Popen(
-        [*CTL, "--socket", str(daemon.socket), "run", "--", "sh", "-c", f"{TICKS.format(count=100)}; exit 9"],
+        [*CTL, "--socket", str(daemon.socket), "run", "--", "sh", "-c", f"{TICKS.format(count=100)}; {lasts}; exit 9"],
         bufsize=0, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(),
     )  # fmt: skip
     assert follower.stdout is not None and waiter.stdout is not None
     begun = follower.stdout.read(1), waiter.stdout.read(1)
     daemon.kill()
     daemon.start()
+    back.touch()
     out, _ = follower.communicate(timeout=60)
     assert (begun[0] + out).decode().splitlines() == [f"tick {n}" for n in range(1, 151)]
     assert follower.returncode == 0

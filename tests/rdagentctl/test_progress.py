@@ -110,26 +110,22 @@ def test_a_stop_of_many_is_counted_and_leaves_plain_lines(slow: Slow, tmp_path: 
 
 
 def test_a_real_daemon_is_counted_along(daemon: LiveDaemon) -> None:
+    """Each lives as long as its file: the signal that it gets is ignored by all who do not ask for it."""
     client = daemon.start()
     assert client is not None
-    names = [f"w{number:02}" for number in range(12)]
-    for at, name in enumerate(names):
-        client.submit(
-            name, "sh", "-c", "trap '' TERM; while :; do sleep 0.1; done", stop={"grace": f"{500 + 600 * at}ms"}
-        )
-    client.wait(*names, until="running")
+    lives = {name: daemon.state.with_name(name) for name in (f"w{number:02}" for number in range(12))}
+    for name, file in lives.items():
+        file.touch()
+        stop = {"signals": ["SIGWINCH"], "grace": "1h"}
+        client.submit(name, "sh", "-c", f"while [ -e {file} ]; do sleep 0.1; done", stop=stop)
+    client.wait(*lives, until="running")
     with Terminal([*CTL, "--socket", str(daemon.socket), "stop", "w*", "--wait"], 80, 20, **environment()) as seen:
-        counts = set()
-
-        def counted() -> bool:
-            found = re.search(r"stop [█░]+ (\d+) of 12, ", seen.text)
-            counts.update(found.groups() if found else ())
-            return "w11: stopped" in seen.text
-
-        seen.until(counted, "the end")
+        for count, file in enumerate(lives.values()):
+            if count < 4:
+                seen.until(lambda count=count: re.search(rf"stop [█░]+ {count} of 12, ", seen.text), f"{count} of 12")
+            file.unlink()
         assert seen.end() == 0
-        assert [line.partition(" (")[0] for line in seen.lines if line] == [f"{name}: stopped" for name in names]
-        assert len(counts) > 2
+        assert [line.partition(" (")[0] for line in seen.lines if line] == [f"{name}: stopped" for name in lives]
 
 
 def test_an_image_that_is_pulled_is_told(slow: Slow, tmp_path: Path) -> None:

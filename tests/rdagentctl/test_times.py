@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
+from datetime import datetime, tzinfo
+from typing import Self
 
 import pytest
 
@@ -18,11 +19,19 @@ def test_ago() -> None:
     assert before - 600 <= at <= time.time() - 600
 
 
-def test_named_days_and_clock_times() -> None:
-    midnight = datetime.now().replace(hour=0, minute=0, second=0, microsecond=0)
-    assert point("--since", "today") == midnight.timestamp()
-    assert point("--since", "14:30") == midnight.replace(hour=14, minute=30).timestamp()
-    assert datetime.fromtimestamp(point("--since", "yesterday") or 0).hour == 0
+class Noon(datetime):
+    """A day that does not end meanwhile."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return cls(2026, 1, 31, 12, tzinfo=tz)
+
+
+def test_named_days_and_clock_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rdagentctl.times.datetime", Noon)
+    assert point("--since", "today") == datetime(2026, 1, 31).timestamp()
+    assert point("--since", "14:30") == datetime(2026, 1, 31, 14, 30).timestamp()
+    assert point("--since", "yesterday") == datetime(2026, 1, 30).timestamp()
 
 
 def test_iso_and_epoch() -> None:

@@ -15,7 +15,7 @@ from rdagentd.store.store import Store
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
-import os, sys
+import os, signal, sys
 from collections import deque
 from rdagentd.store.store import Store
 from tests.store.values import a_run, a_worker, an_event, saves
@@ -36,6 +36,7 @@ for number in range(first, first + 3000):
     if len(pending) > number % 7:
         while pending:
             os.write(1, b"%d\\n" % pending.popleft().result()[0])
+signal.pause()
 """
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import wraps
 from typing import Any
 
@@ -66,14 +66,22 @@ async def floods(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 @asynccontextmanager
-async def server(serve: Serve, host: str = "127.0.0.1") -> AsyncIterator[str]:
+async def server(serve: Serve, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
     """Its address."""
-    listening = await asyncio.start_server(serve, host, 0)
+    listening = await asyncio.start_server(serve, host, port)
     port = listening.sockets[0].getsockname()[1]
     try:
         yield f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     finally:
         listening.close()
+
+
+@contextmanager
+def nobody() -> Iterator[int]:
+    """A port of 127.0.0.1 on which nobody listens, and nobody else can."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
 
 
 async def ask(serve: Serve, expect: tuple[int, ...] = (), host: str = "127.0.0.1", timeout: float = 30.0) -> Told:
@@ -139,13 +147,13 @@ async def test_one_that_never_ends_its_answer_has_answered() -> None:
 
 @in_loop
 async def test_nobody_there() -> None:
-    async with server(hangs) as address:
-        pass
-    assert await ask_http(f"http://{address}/", (), address) == (
-        False,
-        f"cannot connect to {address}: connection refused",
-    )
-    assert await ask_tcp(address) == (False, f"cannot connect to {address}: connection refused")
+    with nobody() as port:
+        address = f"127.0.0.1:{port}"
+        assert await ask_http(f"http://{address}/", (), address) == (
+            False,
+            f"cannot connect to {address}: connection refused",
+        )
+        assert await ask_tcp(address) == (False, f"cannot connect to {address}: connection refused")
 
 
 @in_loop
@@ -166,10 +174,11 @@ def _has_ipv6() -> bool:
 @in_loop
 async def test_a_server_of_ipv6_alone_is_asked_at_its_address() -> None:
     assert await ask(says(b"HTTP/1.1 200 OK\r\n\r\n"), host="::1") == (True, f"{URL}: HTTP 200 OK")
-    async with server(hangs, "::1") as address:
-        assert await ask_tcp(address) == (True, f"{address} accepts connections")
-        other = f"127.0.0.1:{address.rpartition(':')[2]}"
-        assert await ask_tcp(other) == (False, f"cannot connect to {other}: connection refused")
+    with nobody() as port:
+        async with server(hangs, "::1", port) as address:
+            assert await ask_tcp(address) == (True, f"{address} accepts connections")
+            other = f"127.0.0.1:{port}"
+            assert await ask_tcp(other) == (False, f"cannot connect to {other}: connection refused")
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.EPERM, errno.EAFNOSUPPORT])

@@ -53,14 +53,15 @@ def test_an_executor_that_is_away_is_no_reason_to_restart_the_daemon() -> None:
 def test_a_batch_that_waits_for_the_database_stops_it(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(shell: Shell) -> None:
         told: list[str] = []
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now)
         shell.store.hold = True
         asked = shell.supervisor.ask(ev.SubmitRequested(Spec("w", ("true",)), 0))
         await shell.turns()
         watchdog = Watchdog(shell.supervisor, told.append, 5.0)
         assert watchdog.tick() is None
         watchdog.pong()
-        real = time.monotonic
-        monkeypatch.setattr(time, "monotonic", lambda: real() + 6)
+        now += 6
         problem = watchdog.tick()
         assert problem and "has not answered for 6 s" in problem
         monkeypatch.undo()

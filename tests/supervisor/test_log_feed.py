@@ -206,9 +206,9 @@ def test_an_end_that_comes_while_a_log_is_looked_at_loses_nothing() -> None:
         def read(start: int, most: int) -> tuple[int, bytes]:
             found = look(start, most)
             if not found[1] and not looked:
-                looked.append(start)
                 scene.write(b"cost 2\n")
                 scene.feed.end = scene.end
+                looked.append(start)
             return found
 
         scene.feed.reader.read = read  # type: ignore[method-assign]

@@ -85,9 +85,10 @@ def test_between_two_looks_there_is_a_rest_in_proportion_to_the_last_one() -> No
         loop = asyncio.get_running_loop()
         begin = loop.time()
         world.tell("a", took=0.01)
+        assert world.space._timer is not None and world.space._timer.when() < loop.time() + TICK
         while len(world.asked) < 2:
             await asyncio.sleep(0)
-        assert 0.09 <= loop.time() - begin < TICK
+        assert loop.time() - begin >= 0.09
         world.tell("b", took=1000.0)
         assert world.space._timer is not None and world.space._timer.when() <= loop.time() + TICK, (
             "however long it took"

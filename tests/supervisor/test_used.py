@@ -5,9 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+import pytest
+
 from rdagentd.model.run import Run, log_bytes
 from rdagentd.supervisor import used
 from rdagentd.supervisor.used import KEPT, PATIENCE, Found, LastFound
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of the loop goes on, whatever the one of the test says."""
+    monkeypatch.setattr(used, "PATIENCE", 600.0)
 
 
 class Asked:

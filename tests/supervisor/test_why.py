@@ -152,8 +152,9 @@ def test_a_queued_worker_names_those_who_hold_its_slots() -> None:
     assert "group gpu (7 of 7 taken" in sentence and "and 2 more" in sentence and "h0" in sentence
 
 
-def test_how_long_it_runs_is_true_on_a_clock_that_was_set_forward_by_a_day() -> None:
+def test_how_long_it_runs_is_true_on_a_clock_that_was_set_forward_by_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
     booted = time.clock_gettime(time.CLOCK_BOOTTIME)
+    monkeypatch.setattr(time, "clock_gettime", {time.CLOCK_BOOTTIME: booted}.__getitem__)
     run = evolve(live(), started_at=time.time() - 86400, start_ticks=int((booted - 30) * os.sysconf("SC_CLK_TCK")))
     running = Worker("w", SPEC, 0, state=State.RUNNING, run=run)
     assert "running for 30" in why(engine_with(running), running, [], NOW)["sentences"][0]

@@ -33,7 +33,7 @@ def _run(machine: Machine, person: str, place: Place, rows: Sequence[Row]) -> di
     names = " ".join(row.worker for row in rows)
     machine.put("/tmp/rows.toml", "".join(map(place.document, rows)).encode())
     machine.check(f"runuser -u {person} -- rdagentctl apply /tmp/rows.toml", timeout=120)
-    told = machine.run(f"rdagentctl wait {names} --timeout 20m", timeout=1300)
+    told = machine.run(f"rdagentctl wait {names} --timeout 20m", timeout=330)
     shown = json.loads(machine.check(f"rdagentctl show --json {names}", timeout=120))
     why = json.loads(machine.check(f"rdagentctl why --json {names}", timeout=120))
     output = machine.output(*(row.worker for row in rows))

@@ -74,17 +74,12 @@ def submit(machine: Machine, name: str, script: str, *options: str, by: str = "m
 
 def ended(machine: Machine, name: str) -> str:
     """How the worker's run ended, in words."""
-    machine.run(f"rdagentctl wait {name} --timeout 6m", timeout=150)
-    return str(row(machine, name)["exit"]["reason"])
+    return str(machine.wait(name)[0]["exit"]["reason"])
 
 
 def ends(machine: Machine, *names: str) -> dict[str, str]:
     """The same of many workers, each name or glob with a match."""
-    which = shlex.join(names)
-    said = machine.run(
-        f"rdagentctl wait --timeout 6m {which} >/dev/null; rdagentctl status --json {which}", timeout=150
-    ).out
-    return {found["name"]: found["exit"]["reason"] for found in json.loads(said)}
+    return {found["name"]: found["exit"]["reason"] for found in machine.wait(*names)}
 
 
 def output(machine: Machine, name: str, script: str, *options: str, by: str = "member") -> str:
@@ -105,9 +100,8 @@ def row(machine: Machine, name: str) -> dict[str, Any]:
 
 def running(machine: Machine, name: str) -> dict[str, Any]:
     """The worker's run once it is under way and has printed something."""
-    machine.check(f"rdagentctl wait {name} --for running --timeout 6m", timeout=150)
+    run: dict[str, Any] = machine.wait(name, until="running")[0]["run"]
     machine.check(f'until [ -n "$(rdagentctl logs {name})" ]; do sleep 0.2; done')
-    run: dict[str, Any] = row(machine, name)["run"]
     return run
 
 
@@ -131,7 +125,7 @@ class Audit:
             said = [event["text"] for event in events if not by or event["by"] == UID[by]]
             return [text for text in texts if not any(text in line for line in said)]
 
-        eventually(lambda: not missing(), f"the event log to tell {texts}", 30)
+        eventually(lambda: not missing(), f"the event log to tell {texts}", 240)
 
 
 def audit(machine: Machine) -> Audit:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.harness import eventually
+
 from .counter import COUNTER
 from .machine import Machine
 
@@ -162,7 +164,10 @@ def test_a_daemon_that_is_killed_at_random_forgets_nothing_and_doubles_nothing(m
     chance = random.Random(seed)
     waits = ("", "until systemctl is-active --quiet rdagentd; do sleep 0.1; done;")  # half of them may hit a start
     moments = [f"{waits[n % 2]} sleep {chance.uniform(0, 2.5):.3f}" for n in range(KILLS)]
-    kill = "until systemctl kill --kill-whom=main --signal=KILL rdagentd 2>/dev/null; do sleep 0.05; done"
+    kill = (  # each dies once: it is gone, and systemd knows, before the next moment begins
+        "until pid=$(systemctl show --property=MainPID --value rdagentd) && [ $pid != 0 ]; do sleep 0.05; done;"
+        "kill -KILL $pid; while [ -e /proc/$pid ]; do sleep 0.05; done"
+    )
     submit(machine, "toggled", ALONE, "--restart", "always", "--delay", "0")
     machine.put("/tmp/load", LOAD.encode())
     machine.check(
@@ -207,7 +212,7 @@ def test_a_daemon_that_hangs_is_replaced_by_the_watchdog(machine: Machine) -> No
 def test_a_restart_of_journald_costs_nothing_but_a_reconnection(machine: Machine) -> None:
     since = machine.clock
     machine.check("systemctl restart systemd-journald; systemctl reload rdagentd; journalctl --sync")
-    assert "configuration reloaded" in machine.journal("rdagentd", since)
+    eventually(lambda: "configuration reloaded" in machine.journal("rdagentd", since), "a thread to log it", 240)
     since = machine.clock
     executor = main_pid(machine, "rdagentd-executor")
     machine.check("systemctl restart rdagentd", timeout=120)
@@ -218,16 +223,20 @@ def test_a_restart_of_journald_costs_nothing_but_a_reconnection(machine: Machine
 STAMP = "read at idle </proc/uptime; echo $at"
 
 
-def timers(machine: Machine, seconds: int) -> None:
-    """A worker with a run-time limit, one that waits for its restart, and one in the grace period of its stop."""
-    submit(machine, "limited", f"trap '{STAMP}; exit 0' TERM; {STAMP}; sleep 5000 & wait", "--timeout", str(seconds))
+def timers(machine: Machine, seconds: int) -> float:
+    """A worker with a run-time limit, one that waits for its restart, and one in the grace period of its stop.
+
+    Returns the seconds after boot at which that stop was about to be asked for.
+    """
+    script = f"trap '{STAMP}; exit 0' TERM; {STAMP}; sleep 5000 & wait"
+    submit(machine, "limited", script, "--timeout", str(seconds), "--kill-after", "10m")
     submit(machine, "again", f"{STAMP}; exit 1", "--restart", "always", "--delay", str(seconds))
     submit(
         machine, "slow", f"trap '{STAMP}' TERM; {STAMP}; while :; do sleep 5000 & wait; done", "--grace", str(seconds)
     )
     for name in ("limited", "slow"):  # it has set its trap
         machine.check(f"until rdagentctl logs {name} | grep --quiet .; do sleep 0.2; done", timeout=90)
-    machine.check("rdagentctl stop slow")
+    return float(machine.check("cut --delimiter=' ' --fields=1 /proc/uptime; rdagentctl stop slow").splitlines()[0])
 
 
 def turn_the_clock(machine: Machine, days: int) -> None:
@@ -247,7 +256,11 @@ def test_the_clock_is_set_a_day_forward_and_back_and_what_is_told_stays_true(mac
         told = machine.check("rdagentctl why limited again slow; rdagentctl status")
         for sentence in SAID_MEANWHILE:
             assert re.search(sentence, told), f"{sentence} in\n{told}"
-        recent = [int(line) for line in machine.check(f"rdagentctl logs {LONG[0]} --since 5s").split()]
+        recent = eventually(
+            lambda: [int(line) for line in machine.check(f"rdagentctl logs {LONG[0]} --since 5s").split()],
+            "lines of the last five seconds, in which it or the executor may have stood still",
+            240,
+        )
         assert recent == list(range(recent[0], recent[-1] + 1))
         assert recent[0] > seen
     machine.check("rdagentctl kill limited slow --wait --timeout 4m; rdagentctl stop again", timeout=90)
@@ -257,7 +270,7 @@ def test_the_clock_is_set_a_day_forward_and_back_and_what_is_told_stays_true(mac
 @pytest.mark.usefixtures("long_workers")
 def test_the_clock_is_set_a_day_forward_and_back_and_no_timer_minds(machine: Machine) -> None:
     begin = float(machine.check("cut --delimiter=' ' --fields=1 /proc/uptime"))
-    timers(machine, TIMER)
+    asked_to_stop = timers(machine, TIMER)
     pid = rows(machine, "slow")["slow"]["run"]["pid"]
     machine.check(f"(tail --pid={pid} --follow /dev/null; {{ {STAMP}; }} >/tmp/killed) </dev/null >/dev/null 2>&1 &")
     for days in (-1, 1, 1, -1):
@@ -270,10 +283,12 @@ def test_the_clock_is_set_a_day_forward_and_back_and_no_timer_minds(machine: Mac
     first_of_again, second_of_again = stamps(machine, "again")[:2]
     term_of_slow = stamps(machine, "slow")[1]  # the first: each new daemon says again what still counts
     kill_of_slow = float(machine.check("until [ -s /tmp/killed ]; do sleep 0.2; done; cat /tmp/killed"))
+    assert asked_to_stop <= term_of_slow < kill_of_slow  # it may stand still before it tells of its SIGTERM
     assert end_of_limited - begin >= TIMER  # its time counts from the decision to start it
-    assert end_of_limited - begin_of_limited < 2 * TIMER  # a slow machine may be late, by less than a day
-    for took in (second_of_again - first_of_again, kill_of_slow - term_of_slow):
-        assert TIMER - 1 < took < 2 * TIMER
+    for took in (end_of_limited - begin_of_limited, second_of_again - first_of_again, kill_of_slow - asked_to_stop):
+        assert took < HOUR  # a slow machine may be late, by less than a day
+    for took in (second_of_again - first_of_again, kill_of_slow - asked_to_stop):
+        assert took > TIMER - 1
     machine.check("rdagentctl stop again --wait --timeout 4m; rdagentctl remove limited again slow", timeout=90)
 
 
@@ -283,7 +298,7 @@ def stamps(machine: Machine, name: str) -> list[float]:
 
 
 def test_a_dead_executor_takes_its_workers_with_it_and_each_goes_on_by_its_policy(machine: Machine) -> None:
-    submit(machine, "back", f"setsid sleep 1001 & {ALONE}", "--restart", "always", "--delay", "0")
+    submit(machine, "back", f"setsid sleep 1001 & {ALONE}", "--restart", "always", "--delay", "0", "--grace", "5m")
     machine.check(
         "rdagentctl wait back --for running --timeout 4m; pgrep --full --euid member 'sleep 1001'", timeout=90
     )
@@ -303,6 +318,7 @@ def test_a_dead_executor_takes_its_workers_with_it_and_each_goes_on_by_its_polic
     ends = {run["id"]: run["exit"] and run["exit"]["kind"] for run in shown["runs"]}
     assert list(ends.values()).count(None) == 1 and ends.pop(before["id"]) == "lost" and list(ends.values()) == [None]
     counted(machine, "back")
+    counts_on(machine, "back")  # so it has forked
     assert (
         len(machine.check("pgrep --full --euid member 'sleep 1001'").split()) == 1 + 1
     )  # its shell's words hold it too

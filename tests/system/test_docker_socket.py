@@ -20,7 +20,7 @@ INSTALLED = True
 
 AGENT = """
 import docker, sys, time
-client = docker.from_env()
+client = docker.from_env(timeout=600)
 for number in range(int(sys.argv[2])):
     client.containers.run("box", ["sleep", "1000"], detach=True, network_mode="none", mem_limit="48g", shm_size="16g")
 print("grown", flush=True)
@@ -28,12 +28,8 @@ if sys.argv[1] == "stay":
     time.sleep(1000)
 if sys.argv[1] == "eat":
     eater = client.containers.run("box", ["sh", "-c", "head -c 200m /dev/zero | tail"], detach=True, network_mode="none")
-    eater.wait()
-    for _ in range(300):  # the engine hears of the end and of its reason in either order
-        if killed := client.api.inspect_container(eater.id)["State"]["OOMKilled"]:
-            break
-        time.sleep(0.1)
-    print(killed, flush=True)
+    # The code of `tail`. That memory was the reason the engine may never tell, where it ends so soon: see docs/limits.md.
+    print(eater.wait()["StatusCode"], flush=True)
 """
 IMPORT = """
 import docker, io, subprocess, tarfile
@@ -49,7 +45,7 @@ with tarfile.open(fileobj=file, mode="w") as tar:
         link = tarfile.TarInfo("bin/" + name)
         link.type, link.linkname = tarfile.SYMTYPE, "busybox"
         tar.addfile(link)
-docker.APIClient().import_image_from_data(file.getvalue(), repository="box", tag="latest")
+docker.APIClient(timeout=600).import_image_from_data(file.getvalue(), repository="box", tag="latest")
 """
 
 
@@ -127,16 +123,18 @@ def test_five_containers_are_in_a_slice_of_the_run_pause_with_it_and_are_killed_
     become(machine, "paused", 5)
     machine.check("rdagentctl resume stays")
     become(machine, "running", 5)
-    machine.check("rdagentctl kill stays --wait --timeout 5m", timeout=330)
+    machine.check("rdagentctl kill stays --wait --timeout 20m", timeout=330)
     assert left(machine) == []
     machine.check("! find /run/systemd/system.control -name 'rdagentd-*' 2>/dev/null | grep .")
     say(f"{release}: a run and its 5 containers ended in {between(machine, 'stays', 'killing', 'exited'):.1f} s")
 
 
 def test_a_container_has_no_more_memory_than_its_worker(machine: Machine) -> None:
+    before = machine.check("grep oom_kill /proc/vmstat")
     submit(machine, "eats", "eat", "2", limits={"memory": "96M", "swap": 0}, stop={"grace": 1})
-    machine.run("rdagentctl wait eats --timeout 5m", timeout=330)
-    assert machine.check("rdagentctl logs eats").split() == ["grown", "True"]
+    machine.run("rdagentctl wait eats --timeout 20m", timeout=330)
+    assert machine.check("rdagentctl logs eats").split() == ["grown", "137"]  # by SIGKILL …
+    assert machine.check("grep oom_kill /proc/vmstat") != before  # … of the kernel
     assert left(machine) == []
 
 

@@ -65,8 +65,7 @@ def furnished(machine: Machine) -> None:
 
 def running(machine: Machine) -> dict[str, Any]:
     """The counter's run, once it is under way."""
-    machine.check("rdagentctl wait counter --for running --timeout 6m", timeout=150)
-    found: dict[str, Any] = json.loads(machine.check("rdagentctl status --json counter"))[0]["run"]
+    found: dict[str, Any] = machine.wait("counter", until="running")[0]["run"]
     return found
 
 
@@ -87,7 +86,7 @@ def stops(machine: Machine) -> None:
     machine.check("systemctl stop rdagentd", timeout=180)
     assert machine.run("pgrep --list-full --euid member").out == ""
     machine.check(
-        "until [ $(systemctl is-active rdagentd-executor) != active ]; do sleep 0.2; done"
+        "while systemctl is-active rdagentd-executor | grep --quiet '^active\\|^deactivating'; do sleep 0.2; done"
     )  # it leaves beside it
     assert machine.run("systemctl is-active rdagentd rdagentd-executor").out.split() == ["inactive", "inactive"]
 
@@ -221,7 +220,7 @@ def test_with_256_descriptors_so_many_workers_run_and_the_next_is_refused_in_wor
         "cp /root/many.toml /tmp/many.toml; runuser -u member -- rdagentctl apply /tmp/many.toml >/dev/null",
         timeout=240,
     )
-    machine.run("rdagentctl wait 'many-*' --for running --timeout 5m", timeout=330)
+    machine.run("rdagentctl wait 'many-*' --for running --timeout 20m", timeout=330)
     rows = json.loads(machine.run("rdagentctl status --json 'many-*'").out)
     refused = [row["exit"]["reason"] for row in rows if row["state"] != "running"]
     assert 0 < len(refused) < 190  # each run has two of the executor's: its output, and its side channel

@@ -15,7 +15,7 @@ TRIES = {
     "home": "cat /home/neighbour/open",
     "tmp": "cat /tmp/open",
     "control": "rdagentctl submit --name out -- true",
-    "network": "python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", 7777), 5)'",
+    "network": "python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", 7777), 60)'",
     "privileges": "test $(/usr/local/open/id -u) = 0",
 }
 """What a person can do without, and a confined worker of the same person cannot."""
@@ -66,7 +66,7 @@ def test_it_is_in_its_cgroup_and_ends_by_its_limit_and_by_its_stop(machine: Mach
     memory = f'command = {json.dumps(["python3", "-c", eater])}\nisolation = "strict"\n{limits}'
     assert apply(machine, {"eater": memory})["eater"]["row"]["exit"]["kind"] == "out_of_memory"
     patient = json.dumps(["sh", "-c", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.2; done"])
-    machine.put("/tmp/patient.toml", f'command = {patient}\nisolation = "strict"\n'.encode())
+    machine.put("/tmp/patient.toml", f'command = {patient}\nisolation = "strict"\nstop = {{ grace = "5m" }}\n'.encode())
     machine.check("runuser -u member -- rdagentctl apply /tmp/patient.toml", timeout=120)
     machine.check("until rdagentctl logs patient | grep -q ready; do sleep 0.2; done", timeout=120)
     pid = machine.rows("patient")[0]["run"]["pid"]
@@ -99,7 +99,7 @@ def test_few_ports_are_reached_and_who_has_no_rules_does_not_start(machine: Mach
     )
     machine.check(f"systemd-run --unit ports python3 -c {shlex.quote(server)}")
     machine.check("until ss -ltn | grep -q :8443; do sleep 0.2; done", timeout=60)
-    connect = "import socket, sys; socket.create_connection(('127.0.0.1', int(sys.argv[1])), 5)"
+    connect = "import socket, sys; socket.create_connection(('127.0.0.1', int(sys.argv[1])), 60)"
     spec = 'command = {}\nisolation = {{ preset = "strict", network = true, egress = [443] }}'
     workers = {f"port-{port}": spec.format(json.dumps(["python3", "-c", connect, port])) for port in ("443", "8443")}
     for worker in apply(machine, workers).values():

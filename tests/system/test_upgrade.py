@@ -15,6 +15,7 @@ from .machine import Machine
 
 NEWER = "99.0.0"
 WORKERS = 20
+DROP_INS = "/run/systemd/system/rdagentd.service.d"
 
 ROOT = Path(__file__).parents[2]
 CHANGES = (
@@ -58,12 +59,11 @@ def installed(machine: Machine, package: Path, newer: Path) -> None:
     machine.check("apt-get -q=2 update")
     install(machine, package)
     machine.check("useradd --create-home --groups rdagentd member")
-    counter = shlex.quote(COUNTER)
-    machine.check(
-        f"for n in $(seq {WORKERS}); do {submit('counter-$n')} -- bash -c {counter} || exit; done;"
-        "rdagentctl wait 'counter-*' --for running --timeout 8m",
-        timeout=300,
-    )
+    spec = f'command = {json.dumps(["bash", "-c", COUNTER])}\ndirectory = "/"\nrestart = "never"\nstop = {{ grace = "5m" }}\n'
+    workers = "".join(f"[worker.counter-{number}]\n{spec}" for number in range(1, WORKERS + 1))
+    machine.put("/tmp/counters.toml", workers.encode())
+    machine.check("runuser -u member -- rdagentctl apply /tmp/counters.toml", timeout=120)
+    machine.check("rdagentctl wait 'counter-*' --for running --timeout 8m", timeout=300)
 
 
 def install(machine: Machine, package: Path, *options: str) -> None:
@@ -114,13 +114,13 @@ def when(machine: Machine, what: str) -> float:
     return float(shown)
 
 
-def ends_with_the_daemon(machine: Machine, name: str, script: str) -> None:
-    """A worker that ends as soon as the daemon which runs now has ended, and is noticed by nobody but the executor."""
+def end_with_the_daemon(machine: Machine, **scripts: str) -> list[int]:
+    """Workers that end as soon as the daemon which runs now has ended, noticed by nobody but the executor. Their processes."""
     pid = machine.check("systemctl show --property=MainPID --value rdagentd").strip()
-    waits = f"{PATIENT}; while [ -e /proc/{pid} ]; do read -rt 0.05 <&8; done; {script}"
-    machine.check(
-        f"{submit(name)} -- bash -c {shlex.quote(waits)}; rdagentctl wait {name} --for running --timeout 4m", timeout=90
-    )
+    waits = f"{PATIENT}; while [ -e /proc/{pid} ]; do read -rt 0.05 <&8; done"
+    for name, script in scripts.items():
+        machine.check(f"{submit(name)} -- bash -c {shlex.quote(f'{waits}; {script}')}")
+    return [row["run"]["pid"] for row in machine.wait(*scripts, until="running")]
 
 
 @pytest.fixture
@@ -144,11 +144,15 @@ def clients(machine: Machine) -> Callable[[], str]:
 
 
 def test_an_upgrade_leaves_twenty_workers_alone(machine: Machine, newer: Path, clients: Callable[[], str]) -> None:
-    ends_with_the_daemon(machine, "coded", "exit 7")
-    ends_with_the_daemon(machine, "killed", "kill -KILL $$")
+    pids = end_with_the_daemon(machine, coded="exit 7", killed="kill -KILL $$")
+    # However long they stand still: the next daemon does not begin before they have ended.
+    gone = f"for pid in {' '.join(map(str, pids))}; do while [ -e /proc/$$pid ]; do sleep 0.1; done; done"
+    machine.put(f"{DROP_INS}/bench.conf", f"[Service]\nExecStartPre=+/bin/sh -c '{gone}'\n".encode())
+    machine.check("systemctl daemon-reload", timeout=120)
     before, parent = runs(machine), executor(machine)
     assert len(before) == WORKERS and {state for state, _, _ in before.values()} == {"running"}
     install(machine, newer)
+    machine.check(f"rm -r {DROP_INS}; systemctl daemon-reload", timeout=120)
     assert clients() == ""
     machine.check("until rdagentctl version --json | grep --quiet '\"executor\": *{'; do sleep 0.5; done", timeout=120)
     assert runs(machine) == before
@@ -176,7 +180,7 @@ def test_the_state_database_is_migrated(machine: Machine) -> None:
 
 def test_a_downgrade_is_refused_with_a_sentence_and_loses_nothing(machine: Machine, package: Path, newer: Path) -> None:
     before, parent = runs(machine), executor(machine)
-    ends_with_the_daemon(machine, "meanwhile", "exit 9")
+    end_with_the_daemon(machine, meanwhile="exit 9")
     install(machine, package, "--allow-downgrades")
     shown = machine.run("systemctl status --no-pager --full rdagentd").out
     assert "it has schema 2, and this rdagentd knows those up to 1; install the newer rdagentd again" in shown

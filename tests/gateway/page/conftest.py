@@ -16,7 +16,7 @@ from tests.gateway.browser import Browser, unavailable
 from tests.gateway.client import LiveGateway, fake_application, serving
 from tests.gateway.page.crowd import Crowd
 from tests.gateway.page.scene import CONFIG, play
-from tests.harness import Client, LiveDaemon
+from tests.harness import Client, LiveDaemon, free_port
 
 Show = Callable[..., str]
 
@@ -63,7 +63,7 @@ def scene(scene_daemon: LiveDaemon) -> Iterator[LiveGateway]:
     with tempfile.TemporaryDirectory(prefix="rdagentd-") as directory:
         live = LiveGateway(Path(directory), scene_daemon.socket)
         try:
-            live.start('anonymous = "operate"\n')
+            live.start(f'anonymous = "operate"\nport = {free_port()}\n')  # a test starts it again, on the same one
             yield live
         finally:
             live.close()

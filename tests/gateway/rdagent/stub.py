@@ -20,7 +20,7 @@ def send(tag: str, content: object) -> None:
         f"http://127.0.0.1:{PORT}/receive", json.dumps(message).encode(), {"Content-Type": "application/json"}
     )
     try:
-        urllib.request.urlopen(request, timeout=5).read()
+        urllib.request.urlopen(request, timeout=60).read()
     except OSError as error:
         print("Failed to connect to the web storage server:", error, flush=True)
 

@@ -107,10 +107,14 @@ def test_a_worker_that_a_person_submitted_takes_part_by_its_labels(site: Site, t
     trace = str(tmp_path / "trace")
     command = site.gateway.config.parent / "rdagent"
     environment = {"LOG_TRACE_PATH": trace, "LOG_UI_SERVER_PORT": site.url.rpartition(":")[2].strip("/")}
-    site.daemon.connect().submit(
-        "mine", str(command), "data_science", "--competition", "quick",
-        environment=environment, labels={"trace": trace, "scenario": "Data Science"},
-    )  # fmt: skip
+    spec = {
+        "name": "mine", "command": [str(command), "data_science", "--competition", "quick"],
+        "environment": environment, "labels": {"trace": trace, "scenario": "Data Science"},
+    }  # fmt: skip
+    client = site.daemon.connect()
+    client.call("submit", spec=spec, start=False)
+    eventually(lambda: "Data Science/mine" in site.get("/traces").json, "the gateway to know where its messages belong")
+    client.verb("start", "mine")
     assert site.ended("Data Science/mine") == COMPLETED
     assert site.tags(trace) == ["research.hypothesis", "feedback.metric", "END"]  # by its path, too
 

@@ -45,7 +45,7 @@ def used(made: Scene, **seconds: tuple[float, float]) -> None:
 def some() -> list[dict[str, Any]]:
     """One of each kind."""
     now = time.time()
-    over = {"id": "x", "pid": 7, "started_at": now - 100, "ended_at": now - 65}
+    over = {"id": "x", "pid": 7, "started_at": now - 8000, "ended_at": now - 7500}  # told in minutes
     slot = {"code": "slot", "text": "waits for a slot of group batch (2 of 2 taken, next in line)"}
     return [
         row("again", "backoff", run=over, reason={"code": "r", "text": "exit code 1; restarts after 10 s"}, due_in=7.2),
