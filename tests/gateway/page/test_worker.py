@@ -71,8 +71,9 @@ def test_buttons_do_what_they_say_on_a_real_worker_and_tell_it(
     buttons(browser, "pause restart stop kill")
     before = daemon_client.worker("astron-console")["run"]["id"]
     browser.click("[data-op=restart]")
-    browser.until("document.querySelector('.facts')?.textContent.includes('Attempt1') && "
-                  f"!document.querySelector('.facts').textContent.includes('{before}')")  # fmt: skip
+    after = eventually(lambda: running_after(daemon_client, before), "it to run anew")
+    browser.until(f"document.querySelector('.facts')?.textContent.includes('{after}, process')")
+    browser.until("document.querySelector('.facts').textContent.includes('Attempt1')")
     buttons(browser, "pause restart stop kill")
     browser.click("[data-op=stop]")
     browser.until("document.querySelector('#confirm').open")
@@ -88,6 +89,12 @@ def test_buttons_do_what_they_say_on_a_real_worker_and_tell_it(
     browser.click("[data-op=start]")
     buttons(browser, "pause restart stop kill")
     assert browser.errors == []
+
+
+def running_after(client: Client, before: str) -> str | None:
+    """Id of the run after that one, once it is running: what is pressed before is for a worker that waits."""
+    row = client.worker("astron-console")
+    return str(row["run"]["id"]) if row["state"] == "running" and row["run"]["id"] != before else None
 
 
 def test_what_went_wrong_is_said_and_stays(browser: Browser, show: Show) -> None:
