@@ -44,9 +44,12 @@ def prefix(way: str) -> list[str]:
 
 
 def is_frozen(pid: int) -> bool:
-    """By signal, or by the cgroup that it is in."""
-    own = Path(f"/proc/{pid}/cgroup").read_text().partition("0::")[2].strip()
+    """By signal, or by the cgroup that it is in. One that has ended is not."""
+    try:
+        own = Path(f"/proc/{pid}/cgroup").read_text().partition("0::")[2].strip()
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if line.split()[2] == "cgroup2"]
     events = [path for mount in mounts if (path := Path(f"{mount}{own}/cgroup.events")).exists()]
-    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     return state == "T" or any("frozen 1" in path.read_text() for path in events)
