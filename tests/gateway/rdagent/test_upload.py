@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from aiohttp import ClientResponse, FormData
+from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application
 
@@ -14,6 +14,7 @@ from rdagentd.gateway.rdagent.messages import Messages
 from rdagentd.gateway.rdagent.reports import Reports
 from rdagentd.gateway.rdagent.traces import Traces
 from rdagentd.gateway.rdagent.upload import Uploads
+from tests.gateway.rdagent.site import form
 from tests.gateway.rdagent.test_traces import row
 
 MESSAGE = {"tag": "research.hypothesis", "timestamp": "", "content": {}}
@@ -49,8 +50,8 @@ def test_a_message_that_comes_before_it_is_known_whose_it_is_is_not_lost(tmp_pat
         app = Application()
         app.add_routes([*uploads.routes(), *messages.routes()])
         async with TestClient(TestServer(app)) as daemon.client:
-            form = FormData({"scenario": "Data Science", "competition": "MLE-Bench:toy"}, default_to_multipart=True)
-            launched = await daemon.client.post("/upload", data=form)
+            body, headers = form({"scenario": "Data Science", "competition": "MLE-Bench:toy"})
+            launched = await daemon.client.post("/upload", data=body, headers=headers)
             assert (launched.status, await launched.json()) == (200, {"id": "Data Science/w"})
             assert daemon.answer is not None and (await daemon.answer).status == 200
             other = await daemon.client.post("/receive", json={"id": "/t/other", "msg": MESSAGE})
